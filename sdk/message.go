@@ -1,0 +1,39 @@
+package sdk
+
+import "time"
+
+// A Message is one stream entry, as CloudEvents attributes and data.
+type Message struct {
+	ID           string    // the producer's id, or else the entry id
+	Type         string    // what the message asks for, as `rag.query`
+	Source       string    // who sent it
+	Subject      string    // what it is about
+	Time         time.Time // when it was sent; zero if it does not say
+	ContentType  string    // of Data; usually application/json
+	PartitionKey string    // messages with the same one run one after another
+
+	// Attributes are all fields of the entry but the data, in their order, the
+	// ones above among them, byte for byte.
+	Attributes []Attribute
+	Data       []byte
+
+	Stream  string // the input stream, without the namespace
+	EntryID string // the entry's id in it
+	Attempt int    // 1 on the first run; rises when a failure was counted
+	// Fence rises with every run of this message. A sink that remembers the
+	// highest fence it saw for an id can refuse an older run.
+	Fence uint64
+}
+
+// An Attribute is one field of a stream entry.
+type Attribute struct{ Name, Value string }
+
+// Attribute gives the value of the first attribute of that name, or "".
+func (m *Message) Attribute(name string) string {
+	for _, a := range m.Attributes {
+		if a.Name == name {
+			return a.Value
+		}
+	}
+	return ""
+}
