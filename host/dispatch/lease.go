@@ -1,0 +1,149 @@
+package dispatch
+
+import (
+	"context"
+	"time"
+
+	"github.com/fnhost/fnhost/host/delivery"
+)
+
+// reclaimEvery is how often a subscription looks for what nobody renews.
+const reclaimEvery = time.Second
+
+// renew keeps the leases of everything held, waiting or running.
+func (r *Role) renew(ctx context.Context) {
+	ticker := time.NewTicker(r.cfg.Lease / 3)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-r.renewC:
+		}
+		for _, sub := range r.subs {
+			r.renewHeld(ctx, sub)
+		}
+		r.pump()
+	}
+}
+
+func (r *Role) renewHeld(ctx context.Context, sub *subscription) {
+	held := r.leases(sub)
+	if len(held) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease/3)
+	defer cancel()
+	asked := time.Now()
+	leases, err := sub.Log.Renew(ctx, held)
+	r.store(sub, "renew", err)
+	if err != nil {
+		return // nothing is cancelled: the commit decides
+	}
+	var cancels []uint64
+	r.mu.Lock()
+	for i, lease := range leases {
+		it := sub.held[lease.ID]
+		if it == nil || it.d.Grant.Fence != held[i].Fence {
+			continue // settled, or granted anew, meanwhile
+		}
+		if lease.Status == delivery.Granted {
+			it.leased = asked
+			continue
+		}
+		if number, running := r.loseLease(it); running {
+			cancels = append(cancels, number)
+		}
+	}
+	r.mu.Unlock()
+	if len(cancels) > 0 {
+		r.cfg.Function.Cancel(cancels, delivery.CauseLostLease)
+	}
+}
+
+func (r *Role) leases(sub *subscription) []delivery.Held {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	held := make([]delivery.Held, 0, len(sub.held))
+	for id, it := range sub.held {
+		if it.state != reserved {
+			held = append(held, delivery.Held{ID: id, Grant: it.d.Grant})
+		}
+	}
+	return held
+}
+
+// loseLease voids a message that is another's now, and gives the number of its
+// delivery if it runs. What is being settled decides for itself.
+func (r *Role) loseLease(it *item) (number uint64, running bool) {
+	switch it.state {
+	case out:
+		it.lost = true
+		return it.d.Number, true
+	case waiting:
+		it.lost = true // the queue drops it
+	case delayed:
+		r.delays.remove(it)
+		r.cfg.Observer.Stale(it.d)
+		r.release(it)
+	}
+	return 0, false
+}
+
+// reclaim takes over, every second, what nobody has renewed for a lease.
+func (r *Role) reclaim(ctx context.Context, sub *subscription) {
+	ticker := time.NewTicker(reclaimEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			r.reclaimOnce(ctx, sub)
+		}
+	}
+}
+
+func (r *Role) reclaimOnce(ctx context.Context, sub *subscription) {
+	room := 0
+	if r.cfg.Function.Ready() && r.isCalm(sub) {
+		room = r.room(sub, guessBytes)
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	asked := time.Now()
+	taken, lost, err := sub.Log.Reclaim(ctx, func(id string) bool { return r.holds(sub, id) }, room)
+	r.store(sub, "reclaim", err)
+	for _, id := range lost {
+		r.log.Error("a message was deleted from its stream before it had an outcome", "stream", sub.Stream, "id", id)
+		r.cfg.Observer.Lost(sub.Subscription.Subscription, id)
+	}
+	r.admit(r.adopt(sub, taken), asked)
+}
+
+func (r *Role) isCalm(sub *subscription) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Now().After(sub.calm)
+}
+
+// adopt holds what was taken over. If a read brought it in the meantime, the
+// higher fence is the true one.
+func (r *Role) adopt(sub *subscription, taken []delivery.Reclaimed) []*item {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	items := make([]*item, 0, len(taken))
+	for _, t := range taken {
+		if it, ours := sub.held[t.ID]; ours {
+			if it.state != reserved {
+				continue
+			}
+			it.d.Grant = t.Grant
+		}
+		it := r.hold(sub, t.Entry, t.Grant)
+		items = append(items, it)
+		r.cfg.Observer.Reclaimed(it.d)
+	}
+	return items
+}

@@ -1,0 +1,54 @@
+package dispatch
+
+import (
+	"context"
+	"time"
+)
+
+// follow hears when the function becomes ready, or stops to be.
+func (r *Role) follow(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.cfg.Function.Changed():
+			r.wakeAll()
+			r.pump()
+		}
+	}
+}
+
+// watch finds handlers that outlive their timeout and the grace to heed its
+// cancellation, which only the end of their process can stop. Their neighbours
+// are not charged for that.
+func (r *Role) watch(ctx context.Context) {
+	ticker := time.NewTicker(max(r.cfg.Grace/5, 10*time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			if id := r.findOvertime(now); id != "" {
+				r.cfg.Function.Kill("message " + id + " ran past its timeout of " + r.cfg.Timeout.String() + " and did not heed its cancellation")
+			}
+		}
+	}
+}
+
+// findOvertime marks the messages that ran too long, and gives the id of one.
+func (r *Role) findOvertime(now time.Time) (id string) {
+	if r.cfg.Timeout <= 0 {
+		return ""
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for e := r.order.Front(); e != nil && e != r.frontier; e = e.Next() {
+		it := e.Value.(*item)
+		if it.started && !it.overtime && now.Sub(it.since) > r.cfg.Timeout+r.cfg.Grace {
+			it.overtime, r.killed = true, true
+			id = it.d.Entry.ID
+		}
+	}
+	return id
+}

@@ -1,0 +1,70 @@
+package topology
+
+import (
+	"strings"
+	"time"
+)
+
+// DefaultIdempPrefix is the first part of a lock's name.
+const DefaultIdempPrefix = "ops:idemp"
+
+// Keys gives the name of every key in Redis.
+type Keys struct {
+	Namespace   string // `agentic`; in a cluster with braces, `{agentic}`
+	IdempPrefix string // empty: DefaultIdempPrefix
+}
+
+func (k Keys) key(parts ...string) string {
+	return k.Namespace + ":" + strings.Join(parts, ":")
+}
+
+// Stream is the key of a stream.
+func (k Keys) Stream(name string) string { return k.key(name) }
+
+// Name is the inverse of Stream; ok is false for a key outside the namespace.
+func (k Keys) Name(key string) (name string, ok bool) { return strings.CutPrefix(key, k.Namespace+":") }
+
+// LockPrefix is what all lock names of a subscription begin with; the entry's
+// id follows.
+func (k Keys) LockPrefix(sub Subscription) string {
+	prefix := k.IdempPrefix
+	if prefix == "" {
+		prefix = DefaultIdempPrefix
+	}
+	if sub.Own {
+		return k.key(prefix, sub.Stream) + ":"
+	}
+	return k.key(prefix, sub.Stream, sub.Group) + ":"
+}
+
+// Lock is the lock and done mark of one entry.
+func (k Keys) Lock(sub Subscription, id string) string { return k.LockPrefix(sub) + id }
+
+// Fence is the fencing counter of a stream.
+func (k Keys) Fence(stream string) string { return k.key("ops:fence", stream) }
+
+// Floor is the lowest undecided id of a group.
+func (k Keys) Floor(stream, group string) string { return k.key("ops:floor", stream, group) }
+
+// Delayed is the index by due time of a group's parked messages.
+func (k Keys) Delayed(stream, group string) string { return k.key("ops:delayed", stream, group) }
+
+// Stats is the hash of a role's counts in the minute of at (UTC).
+func (k Keys) Stats(role string, at time.Time) string {
+	return k.key("ops:stats", role, "m", at.UTC().Format("200601021504"))
+}
+
+// Heartbeat is the sign of life of a role on a host.
+func (k Keys) Heartbeat(role, consumer string) string { return k.key("ops:hb", role, consumer) }
+
+// Heartbeats is the pattern of all heartbeats of a role.
+func (k Keys) Heartbeats(role string) string { return k.key("ops:hb", role, "*") }
+
+// Owner records which group is the stream's own.
+func (k Keys) Owner(stream string) string { return k.key("ops:owner", stream) }
+
+// State is a key of a role's keyed state.
+func (k Keys) State(role, key string) string { return k.key("state", role, key) }
+
+// Cache is a key of a role's cache.
+func (k Keys) Cache(role, key string) string { return k.key("cache", role, key) }
