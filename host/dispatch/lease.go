@@ -21,17 +21,20 @@ func (r *Role) renew(ctx context.Context) {
 		case <-ticker.C:
 		case <-r.renewC:
 		}
+		renewed := true
 		for _, sub := range r.subs {
-			r.renewHeld(ctx, sub)
+			renewed = r.renewHeld(ctx, sub) && renewed
 		}
-		r.pump()
+		if renewed { // else what is too old to start waits for the next round
+			r.pump()
+		}
 	}
 }
 
-func (r *Role) renewHeld(ctx context.Context, sub *subscription) {
+func (r *Role) renewHeld(ctx context.Context, sub *subscription) (renewed bool) {
 	held := r.leases(sub)
 	if len(held) == 0 {
-		return
+		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease/3)
 	defer cancel()
@@ -39,7 +42,7 @@ func (r *Role) renewHeld(ctx context.Context, sub *subscription) {
 	leases, err := sub.Log.Renew(ctx, held)
 	r.store(sub, "renew", err)
 	if err != nil {
-		return // nothing is cancelled: the commit decides
+		return false // nothing is cancelled: the commit decides
 	}
 	var cancels []uint64
 	r.mu.Lock()
@@ -60,6 +63,7 @@ func (r *Role) renewHeld(ctx context.Context, sub *subscription) {
 	if len(cancels) > 0 {
 		r.cfg.Function.Cancel(cancels, delivery.CauseLostLease)
 	}
+	return true
 }
 
 func (r *Role) leases(sub *subscription) []delivery.Held {
