@@ -80,6 +80,12 @@ func bubble(t *testing.T, test func(t *testing.T)) {
 	synctest.Test(t, test)
 }
 
+// pass lets d go by, and what it brings settle.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func TestEveryMessageHasExactlyOneResult(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := start(t, func(_ context.Context, d *delivery.Delivery) delivery.Reply {
@@ -90,7 +96,7 @@ func TestEveryMessageHasExactlyOneResult(t *testing.T) {
 		for i := range n {
 			b.log.publish(i, "type", "work.do", "data", fmt.Sprint(i))
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		seen := map[string]bool{}
 		for _, result := range b.log.entries("work:results") {
 			if field(result, "status") != "ok" {
@@ -117,7 +123,7 @@ func TestAFailureIsRetriedAndThenDeadLettered(t *testing.T) {
 		}, func(c *Config) { c.Policy.Backoff = time.Second })
 		began := time.Now()
 		b.log.publish(1, "id", "m1", "type", "work.do", "data", "{}", "x", "y")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if !slices.Equal(attempts, []int{1, 2, 3}) {
 			t.Fatalf("attempts %v, want 1 2 3", attempts)
 		}
@@ -158,7 +164,7 @@ func TestMessagesOfOneKeyRunInOrderAndOthersGoOn(t *testing.T) {
 			b.log.publish(i, "partitionkey", "a", "data", fmt.Sprintf("a%d", i))
 		}
 		b.log.publish(9, "data", "b")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if want := []string{"b", "a0", "a1", "a2"}; !slices.Equal(order, want) {
 			t.Fatalf("ran in the order %v, want %v", order, want)
 		}
@@ -177,12 +183,12 @@ func TestTheWindowBoundsWhatIsHeld(t *testing.T) {
 		for i := range 100 {
 			b.log.publish(i, "data", "x")
 		}
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if held := b.role.Held(); held != 10 {
 			t.Fatalf("%d messages held, want the window of 10", held)
 		}
 		close(release)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if got := len(b.log.entries("work:results")); got != 100 {
 			t.Fatalf("%d results, want 100", got)
 		}
@@ -199,9 +205,9 @@ func TestALostLeaseCancelsTheHandlerAndVoidsItsOutcome(t *testing.T) {
 			return done("too late")
 		})
 		id := b.log.publish(1, "data", "x")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		b.log.set(func() { b.log.stolen[id] = true })
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if cause == nil {
 			t.Fatal("the handler was not cancelled")
 		}
@@ -223,15 +229,15 @@ func TestNothingIsCancelledWhileTheStoreIsDown(t *testing.T) {
 			}
 		})
 		b.log.publish(1, "data", "x")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		b.log.set(func() { b.log.down = errDown })
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if b.role.Trouble() == nil {
 			t.Error("no trouble reported while the store is down")
 		}
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		b.log.set(func() { b.log.down = nil })
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		results := b.log.entries("work:results")
 		if len(results) != 1 || field(results[0], "attempt") != "1" {
 			t.Fatalf("results %v, want one of attempt 1", results)
@@ -248,7 +254,7 @@ func TestAPluginsDeathChargesNobodyAndThePoisonIsFoundAlone(t *testing.T) {
 		var b *bundle
 		b = start(t, func(ctx context.Context, d *delivery.Delivery) delivery.Reply {
 			if d.Message.Data == "poison" {
-				time.Sleep(time.Second)
+				pass(time.Second)
 				b.fn.die()
 				return done("never heard")
 			}
@@ -262,7 +268,7 @@ func TestAPluginsDeathChargesNobodyAndThePoisonIsFoundAlone(t *testing.T) {
 			b.log.publish(i, "data", "good")
 		}
 		b.log.publish(9, "data", "poison")
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		good := 0
 		for _, result := range b.log.entries("work:results") {
 			if field(result, "status") == "ok" {
@@ -293,9 +299,9 @@ func TestAHandlerThatIgnoresItsCancelCostsItsProcessAndOnlyItsOwnAttempt(t *test
 			return done("")
 		}, func(c *Config) { c.Policy.MaxRetries = 0 })
 		b.log.publish(1, "data", "hang")
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		b.log.publish(2, "data", "good")
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		letters := b.log.entries("work:dlq")
 		if len(letters) != 1 || field(letters[0], "dlqerrortype") != "timeout" || field(letters[0], "data") != "hang" {
 			t.Fatalf("dead letters %v, want the hanging one for its timeout", letters)
@@ -306,7 +312,7 @@ func TestAHandlerThatIgnoresItsCancelCostsItsProcessAndOnlyItsOwnAttempt(t *test
 		if results := b.log.entries("work:results"); len(results) != 2 || field(results[1], "status") != "ok" {
 			t.Errorf("results %v, want the neighbour's to be ok", results)
 		}
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		b.stop(t)
 	})
 }
@@ -314,16 +320,16 @@ func TestAHandlerThatIgnoresItsCancelCostsItsProcessAndOnlyItsOwnAttempt(t *test
 func TestWhileNoPluginIsReadyReadsArePaused(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := start(t, func(context.Context, *delivery.Delivery) delivery.Reply { return done("") })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		b.fn.setDown(true)
-		time.Sleep(2 * time.Second) // the read that waits ends empty
+		pass(2 * time.Second) // the read that waits ends empty
 		b.log.publish(1, "data", "x")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if b.role.Held() != 0 || b.role.Trouble() == nil {
 			t.Fatalf("%d held, trouble %v; want none held and a reason", b.role.Held(), b.role.Trouble())
 		}
 		b.fn.setDown(false)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if got := len(b.log.entries("work:results")); got != 1 {
 			t.Fatalf("%d results, want 1", got)
 		}
@@ -341,11 +347,11 @@ func TestADrainFinishesWhatRunsAndHandsBackTheRest(t *testing.T) {
 			return done("")
 		})
 		b.log.publish(0, "data", "later")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		for i := range 20 {
 			b.log.publish(i, "partitionkey", fmt.Sprint(i%10), "data", "x")
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		b.stop(t)
 		results, handed := len(b.log.entries("work:results")), len(b.log.handed)
 		if unread := len(b.log.unread); results != 4 || results+handed+unread != 21 {
@@ -364,7 +370,7 @@ func TestADrainThatTakesTooLongInterruptsWithoutACharge(t *testing.T) {
 			return delivery.Reply{Verdict: delivery.Interrupted}
 		})
 		id := b.log.publish(1, "data", "x")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if err := b.role.Drain(ctx); err != nil {
@@ -382,7 +388,7 @@ func TestAStateConflictRunsTheMessageAgainUncharged(t *testing.T) {
 		b := start(t, func(_ context.Context, d *delivery.Delivery) delivery.Reply { return done(fmt.Sprint(d.Grant.Fence)) })
 		id := b.log.publish(1, "data", "x")
 		b.log.set(func() { b.log.conflicts[id] = 2 })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		results := b.log.entries("work:results")
 		if len(results) != 1 || field(results[0], "attempt") != "1" || field(results[0], "data") != "3" {
 			t.Fatalf("results %v, want one of attempt 1 under the third fence", results)
@@ -412,7 +418,7 @@ func TestMessagesThatMustNotRunAndOutcomesThatMustNotBe(t *testing.T) {
 					b.log.refuse[c.refuse] = "key is no stream"
 				}
 				b.log.publish(1, append(c.fields, "data", "x")...)
-				time.Sleep(time.Second)
+				pass(time.Second)
 				letters, results := b.log.entries("work:dlq"), b.log.entries("work:results")
 				if len(letters) != 1 || field(letters[0], "dlqreason") != c.reason || !strings.Contains(field(letters[0], "dlqerror"), c.says) {
 					t.Errorf("dead letters %v, want one for %s that says %q", letters, c.reason, c.says)
@@ -438,7 +444,7 @@ func TestARoleWithoutDeadLettersDiscards(t *testing.T) {
 			return delivery.Reply{Verdict: delivery.Dead, Error: delivery.Error{Message: "no"}}
 		}, func(c *Config) { c.DLQ = "" })
 		id := b.log.publish(1, "data", "x")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if got := b.log.decided[id]; got != "discarded" {
 			t.Fatalf("decided as %q, want discarded", got)
 		}
@@ -450,7 +456,7 @@ func TestRepliesGoToResultsAndToWhoAsked(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := start(t, func(context.Context, *delivery.Delivery) delivery.Reply { return done("42") })
 		b.log.publish(1, "id", "q", "replyto", "next:tasks", "data", "x")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		results, replies := b.log.entries("work:results"), b.log.entries("next:tasks")
 		if len(results) != 1 || len(replies) != 1 || !slices.Equal(results[0], replies[0]) || field(replies[0], "correlationid") != "q" {
 			t.Fatalf("results %v, replies %v; want the same entry in both", results, replies)
@@ -465,7 +471,7 @@ func TestALongDelayLeavesMemory(t *testing.T) {
 			return delivery.Reply{Verdict: delivery.Snooze, After: time.Hour}
 		})
 		id := b.log.publish(1, "data", "x")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if b.log.parked[id].Delay != time.Hour || b.role.Held() != 0 {
 			t.Fatalf("parked %+v, %d held; want it parked for an hour and none held", b.log.parked[id], b.role.Held())
 		}
@@ -482,7 +488,7 @@ func TestTheSinkNeverWaitsForTheStore(t *testing.T) {
 		for i := range 4 {
 			b.log.publish(i, "data", "x")
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		b.log.mu.Lock() // every call to the store now hangs
 		began := time.Now()
 		for n := range uint64(4) {
@@ -494,7 +500,7 @@ func TestTheSinkNeverWaitsForTheStore(t *testing.T) {
 		}
 		b.log.mu.Unlock()
 		close(hold)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		b.stop(t)
 	})
 }
