@@ -1,6 +1,12 @@
 package sdk
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/fnhost/fnhost/sdk/fnhostv1"
+)
 
 // A Message is one stream entry, as CloudEvents attributes and data.
 type Message struct {
@@ -36,4 +42,41 @@ func (m *Message) Attribute(name string) string {
 		}
 	}
 	return ""
+}
+
+// newMessage makes a message of a delivery, and lifts out of its attributes the
+// ones that have a field of their own.
+func newMessage(d *fnhostv1.Delivery) *Message {
+	m := &Message{
+		Data: d.GetData(), Stream: d.GetStream(), EntryID: d.GetEntryId(),
+		Attempt: int(d.GetAttempt()), Fence: d.GetFence(),
+		Attributes: make([]Attribute, len(d.GetAttributes())),
+	}
+	for i, a := range d.GetAttributes() {
+		m.Attributes[i] = Attribute{Name: string(a.GetName()), Value: string(a.GetValue())}
+	}
+	m.lift()
+	m.ID = cmp.Or(m.ID, m.EntryID)
+	return m
+}
+
+func (m *Message) lift() {
+	for _, a := range slices.Backward(m.Attributes) { // so that the first of a name holds
+		switch a.Name {
+		case "id":
+			m.ID = a.Value
+		case "type":
+			m.Type = a.Value
+		case "source":
+			m.Source = a.Value
+		case "subject":
+			m.Subject = a.Value
+		case "time":
+			m.Time, _ = time.Parse(time.RFC3339, a.Value) // what is no time stays an attribute
+		case "datacontenttype":
+			m.ContentType = a.Value
+		case "partitionkey":
+			m.PartitionKey = a.Value
+		}
+	}
 }

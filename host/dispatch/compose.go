@@ -106,7 +106,7 @@ func (r *Role) resultsOf(stream string) string {
 // stream that somebody reads in a group.
 func (r *Role) add(stream string, fields []string) delivery.Add {
 	a := delivery.Add{Stream: stream, Fields: fields}
-	if r.cfg.MaxLen > 0 && !r.cfg.Topology().Input(stream) {
+	if r.cfg.MaxLen > 0 && !r.cfg.Topology().HasGroup(stream) {
 		a.MaxLen = r.cfg.MaxLen
 	}
 	return a

@@ -242,7 +242,7 @@ func (r *Role) handBack(ctx context.Context, sub *subscription, batch []settleme
 	for i, s := range batch {
 		held[i] = delivery.Held{ID: s.it.d.Entry.ID, Grant: s.it.d.Grant}
 	}
-	r.insist(ctx, sub, "hand back", func(ctx context.Context) error { return sub.Log.HandBack(ctx, held) })
+	r.insist(ctx, sub, "hand_back", func(ctx context.Context) error { return sub.Log.HandBack(ctx, held) })
 	r.mu.Lock()
 	for _, s := range batch {
 		r.release(s.it)

@@ -1,12 +1,17 @@
 package topology
 
 import (
+	"cmp"
 	"strings"
 	"time"
 )
 
 // DefaultIdempPrefix is the first part of a lock's name.
 const DefaultIdempPrefix = "ops:idemp"
+
+// opsKinds are the second parts of the host's own names that begin with `ops:`,
+// but for the locks'.
+var opsKinds = []string{"delayed", "fence", "floor", "hb", "health", "owner", "stats"}
 
 // Keys gives the name of every key in Redis.
 type Keys struct {
@@ -27,15 +32,13 @@ func (k Keys) Name(key string) (name string, ok bool) { return strings.CutPrefix
 // LockPrefix is what all lock names of a subscription begin with; the entry's
 // id follows.
 func (k Keys) LockPrefix(sub Subscription) string {
-	prefix := k.IdempPrefix
-	if prefix == "" {
-		prefix = DefaultIdempPrefix
-	}
 	if sub.Own {
-		return k.key(prefix, sub.Stream) + ":"
+		return k.key(k.idempPrefix(), sub.Stream) + ":"
 	}
-	return k.key(prefix, sub.Stream, sub.Group) + ":"
+	return k.key(k.idempPrefix(), sub.Stream, sub.Group) + ":"
 }
+
+func (k Keys) idempPrefix() string { return cmp.Or(k.IdempPrefix, DefaultIdempPrefix) }
 
 // Lock is the lock and done mark of one entry.
 func (k Keys) Lock(sub Subscription, id string) string { return k.LockPrefix(sub) + id }

@@ -7,7 +7,6 @@ package topology
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -19,6 +18,13 @@ const (
 	OpsHealth   = "ops:health"
 )
 
+// hostGroups are the groups of the streams that the host itself writes.
+var hostGroups = []Group{
+	{AuditEvents, "auditors"},
+	{AuditSpans, "auditors"},
+	{OpsHealth, "ops"},
+}
+
 // A Subscription is one input stream of a role, its group, and the stream its
 // results go to.
 type Subscription struct {
@@ -28,6 +34,7 @@ type Subscription struct {
 	Results string // empty: none
 	// Own says that the group is the stream's own: its locks have the short
 	// name `ops:idemp:{stream}:{id}`. A further group's have its name in them.
+	// [New] decides it.
 	Own bool
 }
 
@@ -39,7 +46,8 @@ type Role struct {
 	Emits         []string // streams, or roles, that its outcomes may add to
 
 	// Groups for readers outside, on every stream that the role's results, or
-	// its dead letters, go to. They follow when those are renamed.
+	// its dead letters, go to: the names only, so that they follow when those
+	// streams are renamed.
 	ResultsReaders []string
 	DLQReaders     []string
 }
@@ -53,13 +61,8 @@ type Topology struct {
 	byName  map[string]int
 	inputs  map[string]bool
 	replies map[string]bool
+	grouped map[string]bool
 }
-
-var (
-	roleName   = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
-	streamName = regexp.MustCompile(`^[A-Za-z0-9{][A-Za-z0-9:._{}-]{0,254}$`)
-	groupName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,126}$`)
-)
 
 // Default gives the role's streams and group by the rule: `<role>:tasks`,
 // `<role>-workers`, `<role>:results`, `<role>:dlq`.
@@ -75,57 +78,47 @@ func Default(role string) Role {
 
 // Standard gives the four roles that existing systems know by these names.
 func Standard() []Role {
-	rag := Default("rag")
-	persist := Default("persist")
-	persist.Subscriptions[0].Group = "persist-writers"
+	cm := Role{Name: "cm", DLQ: "cm:dlq", ResultsReaders: []string{"cm-subscribers"}, Subscriptions: []Subscription{{
+		Role: "cm", Stream: "cm:commands", Group: "cm-managers", Results: "cm:events",
+	}}}
 	orchestrator := Role{Name: "orchestrator", DLQ: "orchestrator:dlq"}
 	for _, stream := range []string{"orchestrator:commands", "orchestrator:tasks"} {
 		orchestrator.Subscriptions = append(orchestrator.Subscriptions, Subscription{
 			Role: "orchestrator", Stream: stream, Group: "orchestrators", Results: "orchestrator:results",
 		})
 	}
-	cm := Role{Name: "cm", DLQ: "cm:dlq", Subscriptions: []Subscription{{
-		Role: "cm", Stream: "cm:commands", Group: "cm-managers", Results: "cm:events",
-	}}}
-	return []Role{cm, orchestrator, persist, rag}
+	persist := Default("persist")
+	persist.Subscriptions[0].Group = "persist-writers"
+	persist.DLQReaders = []string{"dlq-readers"}
+	return []Role{cm, orchestrator, persist, Default("rag")}
 }
 
 // New checks the roles and gives their topology. replies are further streams
 // that a message's `replyto` may name, besides every input stream. The error
 // joins all that is wrong.
+//
+// A stream that several roles read is owned by the role whose name it begins
+// with, or else by the first of them: so roles must come in the same order on
+// every host.
 func New(roles []Role, replies ...string) (*Topology, error) {
-	t := &Topology{byName: map[string]int{}, inputs: map[string]bool{}, replies: map[string]bool{}}
+	t := &Topology{byName: map[string]int{}, inputs: map[string]bool{}, replies: map[string]bool{}, grouped: map[string]bool{}}
 	var problems []error
-	owners := map[string]Subscription{}
 	for _, role := range roles {
-		role = clone(role)
-		problems = append(problems, check(role)...)
-		if _, twice := t.byName[role.Name]; twice {
-			problems = append(problems, fmt.Errorf("role %q is defined twice", role.Name))
-			continue
-		}
-		for i := range role.Subscriptions {
-			sub := &role.Subscriptions[i]
-			sub.Role = role.Name
-			first, taken := owners[sub.Stream]
-			if !taken {
-				owners[sub.Stream] = *sub
-			} else if first.Group == sub.Group {
-				problems = append(problems, fmt.Errorf("roles %q and %q both read stream %q in group %q: each message would reach only one of them; give one of them a group of its own", first.Role, role.Name, sub.Stream, sub.Group))
-			}
-			sub.Own = !taken
-			t.inputs[sub.Stream] = true
-		}
-		t.byName[role.Name] = len(t.roles)
-		t.roles = append(t.roles, role)
+		problems = append(problems, t.add(clone(role))...)
 	}
 	for _, stream := range replies {
-		if !streamName.MatchString(stream) {
-			problems = append(problems, fmt.Errorf("reply stream %q: not a stream name", stream))
+		if err := CheckStream(stream); err != nil {
+			problems = append(problems, fmt.Errorf("reply stream: %w", err))
 		}
 		t.replies[stream] = true
 	}
-	problems = append(problems, t.checkKeys()...)
+	t.settleOwners()
+	for _, group := range t.Groups() {
+		t.grouped[group.Stream] = true
+	}
+	problems = append(problems, t.checkGroups()...)
+	problems = append(problems, t.checkLocks()...)
+	problems = append(problems, t.checkDeadLetters()...)
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("topology: %w", errors.Join(problems...))
 	}
@@ -135,64 +128,56 @@ func New(roles []Role, replies ...string) (*Topology, error) {
 func clone(role Role) Role {
 	role.Subscriptions = slices.Clone(role.Subscriptions)
 	role.Emits = slices.Clone(role.Emits)
+	role.ResultsReaders = slices.Clone(role.ResultsReaders)
+	role.DLQReaders = slices.Clone(role.DLQReaders)
 	return role
 }
 
-func check(role Role) (problems []error) {
-	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	if !roleName.MatchString(role.Name) {
-		bad("role %q: a role's name is lower-case letters, digits and '-', and starts with a letter", role.Name)
+func (t *Topology) add(role Role) []error {
+	if _, twice := t.byName[role.Name]; twice {
+		return []error{fmt.Errorf("role %q is defined twice", role.Name)}
 	}
-	if len(role.Subscriptions) == 0 {
-		bad("role %q reads no stream", role.Name)
+	for i := range role.Subscriptions {
+		sub := &role.Subscriptions[i]
+		sub.Role, sub.Own = role.Name, false
+		t.inputs[sub.Stream] = true
 	}
-	if role.DLQ != "" && !streamName.MatchString(role.DLQ) {
-		bad("role %q: dead-letter stream %q is not a stream name", role.Name, role.DLQ)
-	}
-	for _, sub := range role.Subscriptions {
-		if !streamName.MatchString(sub.Stream) || reserved(sub.Stream) {
-			bad("role %q: input stream %q is not a stream name that a role may read", role.Name, sub.Stream)
-		}
-		if !groupName.MatchString(sub.Group) {
-			bad("role %q: group %q: a group's name is letters, digits, '.', '_' and '-' (no ':')", role.Name, sub.Group)
-		}
-		if sub.Results != "" && (!streamName.MatchString(sub.Results) || reserved(sub.Results)) {
-			bad("role %q: results stream %q is not a stream name that a role may write", role.Name, sub.Results)
-		}
-		if sub.Stream == sub.Results || sub.Stream == role.DLQ {
-			bad("role %q: stream %q cannot be both input and results or dead letters", role.Name, sub.Stream)
-		}
-	}
-	return problems
+	t.byName[role.Name] = len(t.roles)
+	t.roles = append(t.roles, role)
+	return role.check()
 }
 
-// reserved are the names that the host keeps for itself.
-func reserved(stream string) bool {
-	for _, prefix := range []string{"ops:", "audit:", "state:", "cache:"} {
-		if strings.HasPrefix(stream, prefix) {
-			return true
+// settleOwners gives each input stream its own group.
+func (t *Topology) settleOwners() {
+	owners := map[string]*Subscription{}
+	for sub := range t.subscriptions() {
+		first, _, _ := strings.Cut(sub.Stream, ":")
+		if owners[sub.Stream] == nil || first == sub.Role && owners[sub.Stream].Role != sub.Role {
+			owners[sub.Stream] = sub
 		}
 	}
-	return false
+	for _, sub := range owners {
+		sub.Own = true
+	}
 }
 
-// checkKeys finds a further group whose lock names would be another stream's:
-// stream `a`, group `b` against stream `a:b`.
-func (t *Topology) checkKeys() (problems []error) {
-	for _, role := range t.roles {
-		for _, sub := range role.Subscriptions {
-			if !sub.Own && t.inputs[sub.Stream+":"+sub.Group] {
-				problems = append(problems, fmt.Errorf("role %q: group %q on stream %q and stream %q would share lock names; rename the group", role.Name, sub.Group, sub.Stream, sub.Stream+":"+sub.Group))
+// subscriptions visits all of them, in order.
+func (t *Topology) subscriptions() func(yield func(*Subscription) bool) {
+	return func(yield func(*Subscription) bool) {
+		for _, role := range t.roles {
+			for i := range role.Subscriptions {
+				if !yield(&role.Subscriptions[i]) {
+					return
+				}
 			}
 		}
 	}
-	return problems
 }
 
-// Roles gives all roles, in the order they were given.
+// Roles gives all roles, in the order they were given. They must not be changed.
 func (t *Topology) Roles() []Role { return t.roles }
 
-// Role gives the role of that name.
+// Role gives the role of that name. It must not be changed.
 func (t *Topology) Role(name string) (Role, bool) {
 	i, ok := t.byName[name]
 	if !ok {
@@ -201,35 +186,27 @@ func (t *Topology) Role(name string) (Role, bool) {
 	return t.roles[i], true
 }
 
-// Groups gives every group of every role, and those of the audit streams.
+// Groups gives every group of every role, those for readers outside, and those
+// of the host's own streams; each once.
 func (t *Topology) Groups() []Group {
 	var groups []Group
+	add := func(stream string, names ...string) {
+		for _, name := range names {
+			if group := (Group{stream, name}); stream != "" && !slices.Contains(groups, group) {
+				groups = append(groups, group)
+			}
+		}
+	}
+	for sub := range t.subscriptions() {
+		add(sub.Stream, sub.Group)
+	}
 	for _, role := range t.roles {
 		for _, sub := range role.Subscriptions {
-			groups = append(groups, Group{sub.Stream, sub.Group})
+			add(sub.Results, role.ResultsReaders...)
 		}
+		add(role.DLQ, role.DLQReaders...)
 	}
-	for _, group := range hostGroups {
-		if !slices.Contains(groups, group) && (group.Stream != "cm:events" && group.Stream != "persist:dlq" || t.writes(group.Stream)) {
-			groups = append(groups, group)
-		}
-	}
-	return groups
-}
-
-// hostGroups are groups on streams that no role reads: for readers outside.
-var hostGroups = []Group{
-	{"cm:events", "cm-subscribers"},
-	{"persist:dlq", "dlq-readers"},
-	{AuditEvents, "auditors"},
-	{AuditSpans, "auditors"},
-	{OpsHealth, "ops"},
-}
-
-func (t *Topology) writes(stream string) bool {
-	return slices.ContainsFunc(t.roles, func(role Role) bool {
-		return role.DLQ == stream || slices.ContainsFunc(role.Subscriptions, func(s Subscription) bool { return s.Results == stream })
-	})
+	return append(groups, hostGroups...)
 }
 
 // Stream resolves a stream's name, or a role's, which means its first input stream.
@@ -260,8 +237,8 @@ func (t *Topology) MayReply(stream string) bool { return t.inputs[stream] || t.r
 // Input says whether some role reads the stream.
 func (t *Topology) Input(stream string) bool { return t.inputs[stream] }
 
-func CheckStream(s string) error    { return nil }
-func CheckGroup(s string) error     { return nil }
-func CheckNamespace(s string) error { return nil }
-
-func (t *Topology) CheckKeys(k Keys) error { return nil }
+// HasGroup says whether some group reads the stream; such a stream is never
+// trimmed by length.
+func (t *Topology) HasGroup(stream string) bool {
+	return t.grouped[stream]
+}

@@ -1,0 +1,56 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -ldflags "-X main.version=$(VERSION)"
+PLUGINS  := rag persist
+EXAMPLES := echo probe
+GOROOT   := $(shell go env GOROOT)
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/fnhost, bin/plugins/* and bin/examples/*
+	go build $(LDFLAGS) -o bin/fnhost ./cmd/fnhost
+	go build $(LDFLAGS) -o bin/plugins/ $(PLUGINS:%=./plugins/%)
+	go build $(LDFLAGS) -o bin/examples/ $(EXAMPLES:%=./examples/%)
+
+.PHONY: run
+run: build ## build all, run the main job end to end, and go on serving (REDIS_URL=... for a real Redis)
+	GOROOT=$(GOROOT) bin/fnhost dev --plugins bin/plugins --demo
+
+.PHONY: setup
+setup: ## install what the tests need and the machine lacks (redis-server)
+	@.ci/setup
+
+.PHONY: test
+test: setup build verify ## run all tests, with the race detector
+	go vet ./...
+	go test -race -timeout 10m ./...
+
+.PHONY: accept
+accept: setup build ## run the acceptance on data that is not in the repository: make accept TESTDATA=DIR
+	@test -d "$(TESTDATA)" || { echo 'make accept needs TESTDATA=DIR; docs/acceptance.md says what is in it' >&2; exit 2; }
+	TESTDATA="$(abspath $(TESTDATA))" go test -tags accept -count=1 -timeout 15m -v -run Accept ./cmd/fnhost ./plugins/...
+
+.PHONY: lint
+lint: ## run the linters
+	gofmt -l . | tee /dev/stderr | (! read)
+	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck@2026.1 ./...
+
+.PHONY: generate
+generate: ## write all generated code and documents anew
+	go generate ./...
+
+.PHONY: verify
+verify: ## check formatting, and that it compiles for other systems
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./cmd/fnhost
+	GOOS=darwin GOARCH=arm64 go vet ./host/plugin ./sdk
+
+.PHONY: clean
+clean: ## remove what was built, and the state of `make run`
+	rm -rf bin .fnhost

@@ -1,0 +1,175 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/fnhost/fnhost/host/lifecycle"
+	"github.com/fnhost/fnhost/host/topology"
+)
+
+const (
+	queueLength = 8192            // entries that wait; more are dropped and counted
+	queueBatch  = 256             // entries written at once
+	writeLimit  = 5 * time.Second // for one batch, and for what is left at a stop
+	writeRetry  = time.Second     // between tries while Redis does not answer
+)
+
+// An entry waits to be written. Its fields are made when it is: who adds it may
+// hold a lock.
+type entry struct {
+	stream string
+	maxLen int64 // about how many entries the stream keeps; 0: all
+	body   interface{ Fields() []string }
+}
+
+// A queue writes entries to streams in the background, many at once. It never
+// makes its caller wait: when Redis is slower than the host, or away, for so long
+// that the queue is full, entries are dropped and counted.
+type queue struct {
+	lifecycle.Base
+	client  *redis.Client
+	keys    topology.Keys
+	log     *slog.Logger
+	entries chan entry
+	dropped atomic.Int64
+}
+
+func newQueue(client *redis.Client, keys topology.Keys, log *slog.Logger) *queue {
+	return &queue{client: client, keys: keys, log: log, entries: make(chan entry, queueLength)}
+}
+
+// Start starts writing what is, and what will be, in the queue.
+func (q *queue) Start(ctx context.Context) error { return q.Go(ctx, nil, q.run) }
+
+// Dropped is how many entries were not written since the host started.
+func (q *queue) Dropped() int64 { return q.dropped.Load() }
+
+func (q *queue) add(e entry) {
+	select {
+	case q.entries <- e:
+	default:
+		q.dropped.Add(1)
+	}
+}
+
+func (q *queue) run(ctx context.Context) {
+	for {
+		select {
+		case first := <-q.entries:
+			if batch := q.batch(first); !q.writeWhile(ctx, batch) {
+				q.flush(ctx, batch)
+				return
+			}
+		case <-ctx.Done():
+			q.flush(ctx, nil)
+			return
+		}
+	}
+}
+
+// batch is first and what else waits.
+func (q *queue) batch(first entry) []entry {
+	batch := []entry{first}
+	for len(batch) < queueBatch {
+		select {
+		case next := <-q.entries:
+			batch = append(batch, next)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// writeWhile writes the batch, again until Redis answers; it is false if ctx
+// ended before.
+func (q *queue) writeWhile(ctx context.Context, batch []entry) bool {
+	for warned := false; ; warned = true {
+		err := q.write(context.WithoutCancel(ctx), batch) // what is under way is not cut off by a stop
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		if !warned {
+			q.log.Warn("writing about this host waits for redis", "entries", len(batch), "error", err)
+		}
+		select {
+		case <-time.After(writeRetry):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// flush writes what is left after the end of ctx, if Redis takes it in time.
+func (q *queue) flush(ctx context.Context, batch []entry) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
+	defer cancel()
+	for {
+		if len(batch) > 0 {
+			if err := q.write(ctx, batch); err != nil {
+				lost := len(batch) + len(q.entries)
+				q.dropped.Add(int64(len(batch)))
+				q.log.Warn("entries about this host lost at stop", "entries", lost, "error", err)
+				return
+			}
+		}
+		select {
+		case next := <-q.entries:
+			batch = q.batch(next)
+		default:
+			return
+		}
+	}
+}
+
+// write adds the batch in one round trip. Its error means that Redis did not
+// answer. Entries that Redis refuses are dropped and counted: they would be
+// refused again.
+func (q *queue) write(ctx context.Context, batch []entry) error {
+	ctx, cancel := context.WithTimeout(ctx, writeLimit)
+	defer cancel()
+	results, err := q.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, e := range batch {
+			p.XAdd(ctx, &redis.XAddArgs{
+				Stream: q.keys.Stream(e.stream), MaxLen: e.maxLen, Approx: e.maxLen > 0, Values: e.body.Fields(),
+			})
+		}
+		return nil
+	})
+	if err == nil {
+		return nil
+	}
+	if !refused(err) {
+		return err
+	}
+	q.refused(batch, results)
+	return nil
+}
+
+func (q *queue) refused(batch []entry, results []redis.Cmder) {
+	var n int64
+	var last error
+	var stream string
+	for i, result := range results {
+		if err := result.Err(); err != nil {
+			n, last, stream = n+1, err, batch[i].stream
+		}
+	}
+	q.dropped.Add(n)
+	q.log.Warn("redis refused entries about this host", "entries", n, "stream", stream, "error", last)
+}
+
+// refused says whether err is an answer of Redis, and not the lack of one.
+func refused(err error) bool {
+	var answer redis.Error
+	return errors.As(err, &answer)
+}

@@ -1,0 +1,64 @@
+package stream
+
+import (
+	"testing"
+	"time"
+
+	"github.com/fnhost/fnhost/host/delivery"
+	"github.com/fnhost/fnhost/host/hosttest"
+	"github.com/fnhost/fnhost/host/topology"
+)
+
+// BenchmarkBeginCommit is the path of a message through Redis: read, begin and
+// commit with one result, in batches of 128.
+func BenchmarkBeginCommit(b *testing.B) {
+	srv := hosttest.Redis(b)
+	c, err := Open(Options{URL: srv.URL(), Namespace: "bench"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	ctx := b.Context()
+	if _, err := c.EnsureGroups(ctx, []topology.Group{{Stream: sub.Stream, Group: sub.Group}}, "$"); err != nil {
+		b.Fatal(err)
+	}
+	l := c.Log(sub, LogOptions{Owner: me, Lease: time.Minute, DoneTTL: time.Minute})
+	fill(b, c, b.N)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for left := b.N; left > 0; {
+		entries, err := l.Read(ctx, min(left, maxBatch))
+		if err != nil {
+			b.Fatal(err)
+		}
+		leases, err := l.Begin(ctx, entries)
+		if err != nil {
+			b.Fatal(err)
+		}
+		commits := make([]delivery.Commit, len(leases))
+		for i, lease := range leases {
+			commits[i] = done(delivery.Held{ID: lease.ID, Grant: lease.Grant})
+		}
+		if _, err := l.Commit(ctx, commits); err != nil {
+			b.Fatal(err)
+		}
+		left -= len(entries)
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+	for _, name := range []string{"evalsha", "xreadgroup"} {
+		b.Log(srv.Client().InfoMap(ctx, "commandstats").Item("Commandstats", "cmdstat_"+name))
+	}
+}
+
+func fill(b *testing.B, c *Client, n int) {
+	pipe := c.commands.Pipeline()
+	for i := range n {
+		pipe.Do(b.Context(), "XADD", c.keys.Stream(sub.Stream), "*", "type", "rag.query", "data", string(make([]byte, 240)))
+		if i%1000 == 999 || i == n-1 {
+			if _, err := pipe.Exec(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/fnhost/fnhost/host/delivery"
+)
+
+// versionField holds the version of a key of keyed state: the fence of its last
+// writer. Functions cannot see it or write it.
+const versionField = "_v"
+
+const statsLife = 48 * time.Hour
+
+// Commit makes outcomes true, all or nothing each, in the order given. An error
+// means that some may have become true: repeat all of them, and those that have
+// answer as they did. A commit that can never succeed is Refused, with the
+// reason, and does not keep the others from theirs.
+func (l *Log) Commit(ctx context.Context, commits []delivery.Commit) ([]delivery.CommitResult, error) {
+	out := make([]delivery.CommitResult, len(commits))
+	batches := l.batches(commits, out)
+	calls := make([]call, len(batches))
+	for i, b := range batches {
+		calls[i] = l.commitCall(commits, b)
+	}
+	for i, cmd := range runAll(ctx, l.c.commands, commitScript, calls) {
+		if err := l.settle(ctx, commits, batches[i], cmd, out); err != nil {
+			return nil, l.failed(ctx, err, "commit %d outcomes", len(commits))
+		}
+	}
+	return out, nil
+}
+
+// batches cuts the commits, by their index, into runs of the script. What no
+// script can add is refused here.
+func (l *Log) batches(commits []delivery.Commit, out []delivery.CommitResult) [][]int {
+	var batches [][]int
+	var batch []int
+	size := 0
+	for i := range commits {
+		out[i].ID = commits[i].ID
+		if reason := unfit(&commits[i]); reason != "" {
+			out[i].Status, out[i].Reason = delivery.Refused, reason
+			continue
+		}
+		n := commitBytes(&commits[i])
+		if len(batch) == maxBatch || len(batch) > 0 && size+n > maxBatchBytes {
+			batches, batch, size = append(batches, batch), nil, 0
+		}
+		batch, size = append(batch, i), size+n
+	}
+	if len(batch) > 0 {
+		batches = append(batches, batch)
+	}
+	return batches
+}
+
+// unfit says why the commit cannot be written, whatever Redis holds.
+func unfit(c *delivery.Commit) string {
+	for _, a := range c.Adds {
+		switch n := len(a.Fields); {
+		case n > maxFields:
+			return fmt.Sprintf("%s: an entry of %d names and values; at most %d can be added", a.Stream, n, maxFields)
+		case n == 0 || n%2 != 0:
+			return fmt.Sprintf("%s: an entry is names and values in turn, at least one of each; got %d", a.Stream, n)
+		}
+	}
+	for _, s := range c.State {
+		if reserved(s.Set, 2) || reserved(s.Remove, 1) {
+			return fmt.Sprintf("state %s: the field %q is the host's own", s.Key, versionField)
+		}
+		if len(s.Set)%2 != 0 {
+			return fmt.Sprintf("state %s: a field without a value", s.Key)
+		}
+	}
+	for _, w := range c.Cache {
+		if len(w.Set)%2 != 0 {
+			return fmt.Sprintf("cache %s: a field without a value", w.Key)
+		}
+	}
+	return ""
+}
+
+func reserved(fields []string, step int) bool {
+	for i := 0; i < len(fields); i += step {
+		if fields[i] == versionField {
+			return true
+		}
+	}
+	return false
+}
+
+func commitBytes(c *delivery.Commit) int {
+	n := 0
+	count := func(values []string) {
+		for _, v := range values {
+			n += len(v)
+		}
+	}
+	for _, a := range c.Adds {
+		count(a.Fields)
+	}
+	for _, a := range c.Audit {
+		count(a.Fields)
+	}
+	for _, s := range c.State {
+		count(s.Set)
+	}
+	for _, w := range c.Cache {
+		count(w.Set)
+	}
+	return n
+}
+
+func (l *Log) commitCall(commits []delivery.Commit, batch []int) call {
+	c := l.call(3*len(batch), l.delayed, l.c.keys.Stats(l.sub.Role, time.Now()))
+	c.args = append(c.args, l.o.DoneTTL.Milliseconds(), int(statsLife.Seconds()), len(batch))
+	p := newPlaces(&c)
+	for _, i := range batch {
+		l.writeCommit(p, &commits[i])
+	}
+	return c
+}
+
+// writeCommit appends a commit's arguments, as commit.lua reads them.
+func (l *Log) writeCommit(p places, c *delivery.Commit) {
+	latency, audit := max(c.Latency, 0), fitting(c.Audit)
+	p.arg(c.ID, p.of(l.lock(c.ID)), c.Fence, c.Outcome, latency.Microseconds(), delivery.StatsBucket(latency))
+	size := len(p.c.args)
+	p.arg(0, len(c.Adds), len(c.State), len(c.Cache), len(audit))
+	start := len(p.c.args)
+	l.writeAdds(p, c.Adds)
+	for _, s := range c.State {
+		p.arg(p.of(l.c.keys.State(l.sub.Role, s.Key)), s.Version, flag(s.Delete))
+		p.list(s.Set)
+		p.list(s.Remove)
+	}
+	for _, w := range c.Cache {
+		p.arg(p.of(l.c.keys.Cache(l.sub.Role, w.Key)), w.TTL.Milliseconds())
+		p.list(w.Set)
+	}
+	l.writeAdds(p, audit)
+	p.c.args[size] = len(p.c.args) - start
+}
+
+func (l *Log) writeAdds(p places, adds []delivery.Add) {
+	for _, a := range adds {
+		p.arg(p.of(l.c.keys.Stream(a.Stream)), a.MaxLen)
+		p.list(a.Fields)
+	}
+}
+
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}
+
+// settle reads one batch's answers. A batch refused whole for lack of a
+// permission on some key is sent again one by one, so that only the message that
+// needs the key is refused.
+func (l *Log) settle(ctx context.Context, commits []delivery.Commit, batch []int, cmd *redis.Cmd, out []delivery.CommitResult) error {
+	reply, err := cmd.Result()
+	if denied(err) {
+		return l.settleEach(ctx, commits, batch, err, out)
+	}
+	if err != nil {
+		return err
+	}
+	row, err := list(reply, 2*len(batch))
+	if err != nil {
+		return err
+	}
+	for n, i := range batch {
+		r := &out[i]
+		r.Status = delivery.CommitStatus(number(row[2*n]))
+		switch r.Status {
+		case delivery.Committed:
+			r.Entry = text(row[2*n+1])
+		default:
+			r.Reason = text(row[2*n+1])
+		}
+	}
+	return nil
+}
+
+func (l *Log) settleEach(ctx context.Context, commits []delivery.Commit, batch []int, denial error, out []delivery.CommitResult) error {
+	if len(batch) == 1 {
+		out[batch[0]].Status, out[batch[0]].Reason = delivery.Refused, denial.Error()
+		return nil
+	}
+	for _, i := range batch {
+		one := []int{i}
+		c := l.commitCall(commits, one)
+		cmd := commitScript.Run(ctx, l.c.commands, c.keys, c.args...)
+		if err := l.settle(ctx, commits, one, cmd, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// denied says whether the server refused to run the script at all for a key
+// that we may not use: it says so before anything is written.
+func denied(err error) bool {
+	return err != nil && strings.HasPrefix(err.Error(), "NOPERM") && strings.Contains(err.Error(), "key")
+}

@@ -1,0 +1,217 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/fnhost/fnhost/host/delivery"
+	"github.com/fnhost/fnhost/host/topology"
+)
+
+// lockLife is how long an undecided lock outlives its last renewal: as long as
+// attempts and deaths are remembered.
+const lockLife = 24 * time.Hour
+
+// LogOptions of one subscription's log.
+type LogOptions struct {
+	Owner   string        // the consumer name, `host:incarnation`; fresh at every start, without '|'
+	Lease   time.Duration // of a running message
+	DoneTTL time.Duration // how long a done mark is kept
+	Block   time.Duration // how long Read waits; 0 or more than 5 s: 5 s
+	// ShortBlock waits 250 ms at most, for a server without CLIENT UNBLOCK (the
+	// embedded one).
+	ShortBlock bool
+	// Recreated is told of a group that was gone and has been made again; nil: nobody.
+	Recreated func(Created)
+}
+
+// A Log is one subscription's stream, group, locks and outcomes.
+type Log struct {
+	c   *Client
+	sub topology.Subscription
+	o   LogOptions
+
+	stream, fence, floor, delayed string // keys
+	lockPrefix                    string
+
+	reader *redis.Client
+	connID atomic.Int64  // of the reader's connection; 0: not known
+	block  atomic.Int64  // ns
+	asked  atomic.Bool   // an Unblock that no Read has seen yet
+	mu     sync.Mutex    // guards reading, cursor, since
+	read   chan struct{} // closed when the running Read ends; nil: none runs
+	cursor string        // where the next look for idle entries begins
+	since  time.Time     // since when Redis has answered without a break
+}
+
+// Log gives the log of a subscription. It is closed with the client.
+func (c *Client) Log(sub topology.Subscription, o LogOptions) *Log {
+	l := &Log{
+		c: c, sub: sub, o: o,
+		stream: c.keys.Stream(sub.Stream), fence: c.keys.Fence(sub.Stream),
+		floor: c.keys.Floor(sub.Stream, sub.Group), delayed: c.keys.Delayed(sub.Stream, sub.Group),
+		lockPrefix: c.keys.LockPrefix(sub),
+		cursor:     "-", since: time.Now(),
+	}
+	l.block.Store(int64(blockFor(o)))
+	var hello func(context.Context, *redis.Conn) error
+	if !o.ShortBlock {
+		hello = l.connected
+	}
+	l.reader = c.reader(hello)
+	return l
+}
+
+func blockFor(o LogOptions) time.Duration {
+	switch {
+	case o.ShortBlock:
+		return shortBlock
+	case o.Block <= 0 || o.Block > maxBlock:
+		return maxBlock
+	}
+	return max(o.Block, time.Millisecond) // less would mean for ever
+}
+
+func (l *Log) lock(id string) string { return l.lockPrefix + id }
+
+// call begins a script's call with what they all have in common.
+func (l *Log) call(n int, keys ...string) call {
+	c := call{keys: make([]string, 1, 1+len(keys)+n), args: make([]any, 2, 6+5*n)}
+	c.keys[0] = l.stream
+	c.keys = append(c.keys, keys...)
+	c.args[0], c.args[1] = l.sub.Group, l.o.Owner
+	return c
+}
+
+// Begin takes the lease of each entry, or says why not: decided (and
+// acknowledged), busy, or stale (not handed to us any more).
+func (l *Log) Begin(ctx context.Context, entries []delivery.Entry) ([]delivery.Lease, error) {
+	var calls []call
+	for chunk := range chunks(entries, maxBatch) {
+		c := l.call(len(chunk), l.fence, l.delayed)
+		c.args = append(c.args, l.o.Lease.Milliseconds(), lockLife.Milliseconds(), parkedConsumer)
+		for i := range chunk {
+			c.keys = append(c.keys, l.lock(chunk[i].ID))
+			c.args = append(c.args, chunk[i].ID)
+		}
+		calls = append(calls, c)
+	}
+	rows, err := l.rows(ctx, l.c.commands, beginScript, calls, 4)
+	if err != nil {
+		return nil, l.failed(ctx, err, "take the leases of %d messages", len(entries))
+	}
+	if len(rows) != len(entries) {
+		return nil, errShort(len(rows), len(entries))
+	}
+	return leases(rows, func(i int) string { return entries[i].ID }), nil
+}
+
+// Renew keeps the leases of what we hold. It goes a way of its own, so that a
+// large commit does not delay it.
+func (l *Log) Renew(ctx context.Context, held []delivery.Held) ([]delivery.Lease, error) {
+	rows, err := l.rows(ctx, l.c.renewals, renewScript, l.heldCalls(held), 1)
+	if err != nil {
+		return nil, l.failed(ctx, err, "renew the leases of %d messages", len(held))
+	}
+	if len(rows) != len(held) {
+		return nil, errShort(len(rows), len(held))
+	}
+	out := make([]delivery.Lease, len(held))
+	for i := range held {
+		out[i] = delivery.Lease{ID: held[i].ID, Status: delivery.GrantStatus(number(rows[i][0])), Grant: held[i].Grant}
+	}
+	return out, nil
+}
+
+// HandBack gives up leases, so that any host may take the messages at once,
+// with their attempts kept. What is no longer ours is left alone.
+func (l *Log) HandBack(ctx context.Context, held []delivery.Held) error {
+	for _, cmd := range runAll(ctx, l.c.commands, handBackScript, l.heldCalls(held)) {
+		if err := cmd.Err(); err != nil {
+			return l.failed(ctx, err, "hand back %d messages", len(held))
+		}
+	}
+	return nil
+}
+
+// heldCalls are the calls of a script that takes a list of held messages, at
+// most maxRenew each: more would hold up Redis.
+func (l *Log) heldCalls(held []delivery.Held) []call {
+	var calls []call
+	for chunk := range chunks(held, maxRenew) {
+		c := l.call(len(chunk))
+		c.args = append(c.args, l.o.Lease.Milliseconds(), lockLife.Milliseconds())
+		for _, h := range chunk {
+			c.keys = append(c.keys, l.lock(h.ID))
+			c.args = append(c.args, h.ID, h.Fence, h.Attempt, h.Deaths)
+		}
+		calls = append(calls, c)
+	}
+	return calls
+}
+
+// rows runs the calls and cuts their answers into rows of n values, in order.
+func (l *Log) rows(ctx context.Context, rdb *redis.Client, s *redis.Script, calls []call, n int) ([][]any, error) {
+	var rows [][]any
+	for _, cmd := range runAll(ctx, rdb, s, calls) {
+		reply, err := cmd.Result()
+		if err != nil {
+			return nil, err
+		}
+		flat, err := list(reply, -1)
+		if err != nil {
+			return nil, err
+		}
+		for i := 0; i+n <= len(flat); i += n {
+			rows = append(rows, flat[i:i+n])
+		}
+	}
+	return rows, nil
+}
+
+func leases(rows [][]any, id func(int) string) []delivery.Lease {
+	out := make([]delivery.Lease, len(rows))
+	for i, row := range rows {
+		out[i] = delivery.Lease{ID: id(i), Status: delivery.GrantStatus(number(row[0])), Grant: grant(row[1], row[2], row[3])}
+	}
+	return out
+}
+
+// failed says what could not be done. A group that is gone is made again on the
+// way, so that the caller's next try finds it; after a break in Redis's service
+// others' leases are respected for a lease, since nobody could renew meanwhile.
+func (l *Log) failed(ctx context.Context, err error, doing string, args ...any) error {
+	err = wrap(err, doing+" of "+l.sub.Stream, args...)
+	switch {
+	case errors.Is(err, ErrNoGroup):
+		l.recreate(ctx)
+	case errors.Is(err, ErrUnavailable):
+		l.mu.Lock()
+		l.since = time.Now()
+		l.mu.Unlock()
+	}
+	return err
+}
+
+// recreate makes the group again, below its floor. Of several that notice the
+// loss, one makes it and tells.
+func (l *Log) recreate(ctx context.Context) {
+	group := topology.Group{Stream: l.sub.Stream, Group: l.sub.Group}
+	made, err := l.c.EnsureGroups(ctx, []topology.Group{group}, "0-0")
+	if err != nil {
+		slog.ErrorContext(ctx, "a consumer group is gone and cannot be made again", "role", l.sub.Role, "stream", l.sub.Stream, "group", l.sub.Group, "err", err)
+		return
+	}
+	for _, m := range made {
+		slog.WarnContext(ctx, m.String(), "role", l.sub.Role)
+		if l.o.Recreated != nil {
+			l.o.Recreated(m)
+		}
+	}
+}
