@@ -94,7 +94,7 @@ func (r *role) start(ctx context.Context, h *Host) {
 		Observer: observers{metrics}, Logger: h.log,
 	}
 	if h.audit != nil {
-		cfg.Sampled = h.audit.Sampled
+		cfg.Sampled, cfg.AuditMaxLen = h.audit.Sampled, h.cfg.Audit.MaxLen
 		cfg.Observer = observers{metrics, h.audit.Role(r.name, h.consumer)}
 	}
 	for _, sub := range played.Subscriptions {

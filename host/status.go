@@ -9,6 +9,7 @@ import (
 	"github.com/fnhost/fnhost/host/ops"
 	"github.com/fnhost/fnhost/host/plugin"
 	"github.com/fnhost/fnhost/host/telemetry"
+	"github.com/fnhost/fnhost/host/topology"
 )
 
 // healthEvery is how often the host looks at its roles; it asks Redis nothing.
@@ -44,6 +45,9 @@ func (h *Host) Roles() []RoleStatus {
 	}
 	return all
 }
+
+// Role gives the streams of a role, as the host's topology has them.
+func (h *Host) Role(name string) (topology.Role, bool) { return h.topology.Load().Role(name) }
 
 func (h *Host) statusOf(r *role) RoleStatus {
 	info := r.function.Info()

@@ -1,7 +1,7 @@
 // Package sdk is what the author of a function imports.
 //
 // A function is a program of its own that a host starts: it takes the messages of
-// one role, one at a time, and says what becomes of each. It never sees Redis.
+// one role and says what becomes of each. It never sees Redis.
 // This is a whole one:
 //
 //	package main

@@ -84,11 +84,14 @@ func TestPanicIsARetryWithItsStack(t *testing.T) {
 			runtime.Goexit()
 		}
 		if m.Data[0] == 3 {
+			return nil, (*fs.PathError)(nil)
+		}
+		if m.Data[0] == 4 {
 			return nil, nil
 		}
 		return explode()
 	}), 1)
-	h.deliver(1, 3)
+	h.deliver(1, 4)
 	e := h.outcome(1).GetRetry().GetError()
 	if e.GetType() != "panic" || e.GetMessage() != "boom" || !strings.Contains(e.GetDetail(), "sdk_test.explode") {
 		t.Errorf("a panic gave %v; want type panic, message boom, and the stack with the function that panicked", e)
@@ -96,7 +99,10 @@ func TestPanicIsARetryWithItsStack(t *testing.T) {
 	if e := h.outcome(2).GetRetry().GetError(); e.GetType() != "panic" || !strings.Contains(e.GetMessage(), "Goexit") {
 		t.Errorf("runtime.Goexit gave %v", e)
 	}
-	if h.outcome(3).GetDone() == nil {
+	if e := h.outcome(3).GetRetry().GetError(); e.GetType() != "panic" || !strings.Contains(e.GetMessage(), "nil pointer") {
+		t.Errorf("an error that is a nil pointer gave %v", e)
+	}
+	if h.outcome(4).GetDone() == nil {
 		t.Error("the only worker did not survive")
 	}
 }

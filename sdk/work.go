@@ -181,6 +181,7 @@ func (w *work) write() {
 			w.outbox.Discard()
 			return
 		}
-		clear(batch)
+		clear(batch) // what was sent may be large: keep none of it
+		clear(frame.Outcome)
 	}
 }

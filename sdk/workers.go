@@ -4,6 +4,8 @@ import (
 	"context"
 	"runtime/debug"
 	"time"
+
+	"github.com/fnhost/fnhost/sdk/fnhostv1"
 )
 
 // wake finds a worker for one more queued delivery: one that waits, or a new
@@ -84,13 +86,25 @@ func (w *work) run(r *running) {
 
 func (w *work) finish(r *running, reply *Reply, err error) {
 	took := time.Since(r.started)
-	o := r.outcome(reply, err, context.Cause(r.ctx))
+	o := r.judge(reply, err)
 	r.end()
 	o.HandlerUs = uint64(took.Microseconds())
 	w.mu.Lock()
 	delete(w.active, r.delivery.GetNumber())
 	w.mu.Unlock()
 	w.send(r, o)
+}
+
+// judge gives the outcome even when what the handler returned cannot be asked,
+// as an error that is a nil pointer.
+func (r *running) judge(reply *Reply, err error) (o *fnhostv1.Outcome) {
+	defer func() {
+		if v := recover(); v != nil {
+			o = &fnhostv1.Outcome{}
+			failed(o, &panicError{value: v, stack: string(debug.Stack())})
+		}
+	}()
+	return r.outcome(reply, err, context.Cause(r.ctx))
 }
 
 // close lets no further delivery in; those that are queued still start.

@@ -213,7 +213,7 @@ func (a *app) note(c *cli.Context, format string, args ...any) {
 func (a *app) config(c *cli.Context, more map[string]string) (*config.Config, error) {
 	cfg, err := config.Load(config.Sources{Environ: a.environ, Flags: givenSettings(c, more), WorkDir: a.workdir})
 	if err != nil {
-		return nil, fail(exitInvalid, "'fnhost config show --origin' lists the settings with their defaults once they are valid; docs/ describes each", "%w", err)
+		return nil, fail(exitInvalid, "correct it where it was set; 'fnhost --help' describes every setting and its default", "%w", err)
 	}
 	return cfg, nil
 }

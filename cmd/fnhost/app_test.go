@@ -301,9 +301,23 @@ func TestSecondInterruptEndsAtOnce(t *testing.T) {
 	signals <- os.Interrupt
 	signals <- os.Interrupt
 	close(signals)
-	a.await(signals, cancel)
+	a.await(signals, cancel, 0)
 	if ctx.Err() == nil || code != exitInterrupted || !strings.Contains(stderr.String(), "at once") {
 		t.Errorf("context %v, code %d, stderr %q", ctx.Err(), code, stderr.String())
+	}
+}
+
+func TestAnInterruptPassedOnByAnotherProgramIsNotASecondOne(t *testing.T) {
+	t.Parallel()
+	a := &app{stderr: os.Stderr, exit: func(c int) { t.Errorf("exit(%d)", c) }}
+	ctx, cancel := context.WithCancel(t.Context())
+	signals := make(chan os.Signal, 3)
+	signals <- os.Interrupt
+	signals <- os.Interrupt
+	close(signals)
+	a.await(signals, cancel, time.Hour)
+	if ctx.Err() == nil {
+		t.Error("the context goes on")
 	}
 }
 

@@ -39,9 +39,9 @@ func (a *app) demoCommand() *cli.Command {
 }
 
 var answerColumns = []render.Column[mainjob.Answer]{
-	{Key: "question", Cell: func(a mainjob.Answer) string { return a.Question }, Width: 32, Wrap: true},
-	{Key: "answer", Cell: func(a mainjob.Answer) string { return a.Answer }, Width: 72, Wrap: true},
-	{Key: "source", Cell: func(a mainjob.Answer) string { return a.Source }, Width: 30, Wrap: true},
+	{Key: "question", Cell: func(a mainjob.Answer) string { return a.Question }, Width: 28, Wrap: true},
+	{Key: "answer", Cell: func(a mainjob.Answer) string { return a.Answer }, Width: 64, Wrap: true},
+	{Key: "source", Cell: func(a mainjob.Answer) string { return a.Source }, Width: 28, Wrap: true},
 	{Key: "score", Cell: func(a mainjob.Answer) string { return strconv.FormatFloat(a.Score, 'f', 2, 64) }, Right: true},
 }
 
@@ -68,7 +68,9 @@ func demo(ctx context.Context, s *session) error {
 	}
 	s.note(s.c, "%d documents (%d changed, %d new chunks), %d answers, %d of them new or changed, all read back from persist; %s in all",
 		report.Documents, report.Changed, report.Chunks, report.Stored, report.Fresh, report.Took.Round(time.Millisecond))
-	return render.List(s.print, answerColumns, report.Answers, "")
+	ruled := *s.print
+	ruled.Ruled = true // the rows have several lines
+	return render.List(&ruled, answerColumns, report.Answers, "")
 }
 
 func (s *session) first(role string) topology.Subscription {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -21,6 +22,8 @@ type entry struct {
 	Data       json.RawMessage   `json:"data"`
 	DataBase64 []byte            `json:"data_base64,omitempty"`
 	Attributes map[string]string `json:"attributes"` // all other fields; of equal names the first
+
+	fields []string // names and values of the attributes, in their order
 }
 
 var entryColumns = []render.Column[entry]{
@@ -34,7 +37,7 @@ var entryColumns = []render.Column[entry]{
 // show gives an entry as it is shown.
 func show(stream string, raw delivery.Entry) entry {
 	m := delivery.Read(&raw)
-	e := entry{Stream: stream, Entry: raw.ID, Time: delivery.IDTime(raw.ID).UTC(), Type: m.Type, Attributes: map[string]string{}}
+	e := entry{Stream: stream, Entry: raw.ID, Time: delivery.IDTime(raw.ID).UTC(), Type: m.Type, Attributes: map[string]string{}, fields: m.Attributes}
 	for i := 0; i+1 < len(m.Attributes); i += 2 {
 		if _, twice := e.Attributes[m.Attributes[i]]; !twice {
 			e.Attributes[m.Attributes[i]] = m.Attributes[i+1]
@@ -65,7 +68,11 @@ func jsonOf(data string) (json.RawMessage, []byte) {
 	return b, nil
 }
 
-// summary is what went wrong, or the data, in the room of a cell.
+// enough is more than any cell shows.
+const enough = 400
+
+// summary is what went wrong, or the data, or else the attributes that have no
+// column of their own, in the room of a cell.
 func (e entry) summary() string {
 	for _, name := range []string{"dlqerror", "error"} {
 		if text := e.Attributes[name]; text != "" {
@@ -74,10 +81,15 @@ func (e entry) summary() string {
 	}
 	switch {
 	case e.Data != nil:
-		const enough = 400 // more than any cell shows
-		return strings.Clone(string(e.Data[:min(len(e.Data), enough)]))
+		return string(e.Data[:min(len(e.Data), enough)])
 	case e.DataBase64 != nil:
 		return "(bytes)"
 	}
-	return ""
+	var text strings.Builder
+	for i := 0; i+1 < len(e.fields) && text.Len() < enough; i += 2 {
+		if name := e.fields[i]; name != "type" && name != "status" && name != "time" {
+			fmt.Fprintf(&text, "%s=%s ", name, e.fields[i+1])
+		}
+	}
+	return strings.TrimSpace(text.String())
 }

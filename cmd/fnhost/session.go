@@ -37,6 +37,7 @@ func (a *app) withRedis(action func(context.Context, *session) error) cli.Action
 			return err
 		}
 		defer s.streams.Close()
+		a.warn(c, s.cfg)
 		if err := s.reach(c.Context); err != nil {
 			return err
 		}
@@ -49,7 +50,6 @@ func (a *app) session(c *cli.Context, more map[string]string) (*session, error) 
 	if err != nil {
 		return nil, err
 	}
-	a.warn(c, cfg)
 	roles, err := cfg.Topology()
 	if err != nil {
 		return nil, fail(exitInvalid, "'fnhost config show --origin' says where each name comes from", "%w", err)

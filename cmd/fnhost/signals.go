@@ -6,7 +6,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
+
+// echo is how long after a signal another one is taken for the same: a program
+// that runs fnhost may pass on to it what its terminal has sent to both.
+const echo = 250 * time.Millisecond
 
 // interrupts gives a context that the first SIGINT or SIGTERM ends. A second
 // SIGINT ends the process at once: leases and pending entries stay in Redis, and
@@ -18,7 +23,7 @@ func (a *app) interrupts() (ctx context.Context, stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		a.await(signals, cancel)
+		a.await(signals, cancel, echo)
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
@@ -29,14 +34,15 @@ func (a *app) interrupts() (ctx context.Context, stop func()) {
 }
 
 // await ends when the channel is closed.
-func (a *app) await(signals <-chan os.Signal, cancel context.CancelFunc) {
-	interrupted := false
+func (a *app) await(signals <-chan os.Signal, cancel context.CancelFunc, echo time.Duration) {
+	var first time.Time
 	for s := range signals {
-		if s == os.Interrupt && interrupted {
+		if first.IsZero() {
+			first = time.Now()
+			cancel()
+		} else if s == os.Interrupt && time.Since(first) >= echo {
 			fmt.Fprintln(a.stderr, "fnhost: interrupted again: stopping at once")
 			a.exit(exitInterrupted)
 		}
-		interrupted = true
-		cancel()
 	}
 }

@@ -74,6 +74,7 @@ func (a *app) topologyShow(c *cli.Context) error {
 		return err
 	}
 	defer s.streams.Close()
+	a.warn(c, s.cfg)
 	roles, err := s.withRoles(c.Args().Slice())
 	if err != nil {
 		return err

@@ -60,6 +60,7 @@ func (s *Server) listen(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.listener = listener
+	s.log.InfoContext(ctx, "listening", "setting", s.setting, "addr", listener.Addr().String())
 	return nil
 }
 

@@ -203,7 +203,7 @@ func (r *Role) auditEnd(d *delivery.Delivery, status string, outcome delivery.Ou
 	if status == delivery.StatusDropped {
 		event.Error = outcome.Reason
 	}
-	return append([]delivery.Add{{Stream: topology.AuditEvents, Fields: event.Fields()}}, r.span(d, status, reply, now)...)
+	return append([]delivery.Add{{Stream: topology.AuditEvents, Fields: event.Fields(), MaxLen: r.cfg.AuditMaxLen}}, r.span(d, status, reply, now)...)
 }
 
 // auditRetry records a charged failure.
@@ -213,7 +213,7 @@ func (r *Role) auditRetry(d *delivery.Delivery, outcome delivery.Outcome) []deli
 	}
 	event := r.event(d, delivery.AuditRetried, time.Now())
 	event.Outcome, event.Error = "retry", outcome.Error.Message
-	return []delivery.Add{{Stream: topology.AuditEvents, Fields: event.Fields()}}
+	return []delivery.Add{{Stream: topology.AuditEvents, Fields: event.Fields(), MaxLen: r.cfg.AuditMaxLen}}
 }
 
 func (r *Role) event(d *delivery.Delivery, kind string, now time.Time) delivery.AuditEvent {
@@ -238,5 +238,5 @@ func (r *Role) span(d *delivery.Delivery, status string, reply delivery.Reply, n
 			"fnhost.plugin.name", reply.Plugin.Name, "fnhost.plugin.version", reply.Plugin.Version,
 		},
 	}
-	return []delivery.Add{{Stream: topology.AuditSpans, Fields: s.Fields()}}
+	return []delivery.Add{{Stream: topology.AuditSpans, Fields: s.Fields(), MaxLen: r.cfg.AuditMaxLen}}
 }

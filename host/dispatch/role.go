@@ -43,6 +43,7 @@ type Config struct {
 	MaxLen        int64 // trims results and dead letters; 0: no trimming
 	Observer      Observer
 	Sampled       func(stream, id string) bool // whether a message is audited; nil: none is
+	AuditMaxLen   int64                        // trims the audit streams to about so many entries
 	Logger        *slog.Logger
 }
 

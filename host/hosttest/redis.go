@@ -1,7 +1,6 @@
 package hosttest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"syscall"
 	"testing"
@@ -48,15 +48,20 @@ func Redis(t testing.TB, args ...string) *RedisServer {
 	}
 	s := &RedisServer{t: t, dir: t.TempDir(), args: args}
 	t.Cleanup(s.Kill)
+	err := errEnded
 	for range 10 { // another process may take a free port before the server does
 		s.port = freePort(t)
-		if s.start() == nil {
-			return s
+		if err = s.start(); !errors.Is(err, errEnded) {
+			break
 		}
 	}
-	t.Fatalf("redis-server does not start; its log:\n%s", s.log())
-	return nil
+	if err != nil {
+		t.Fatalf("redis-server does not start: %v; its log:\n%s", err, s.log())
+	}
+	return s
 }
+
+var errEnded = errors.New("it ended at once")
 
 func freePort(t testing.TB) int {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -165,28 +170,21 @@ func (s *RedisServer) watch() error {
 	return nil
 }
 
-// ready waits until this very server, not another one on the port, answers.
+// ready waits until the server says in its log that it accepts connections: one
+// with a password would not tell us otherwise.
 func (s *RedisServer) ready() error {
-	c := redis.NewClient(&redis.Options{Addr: s.Addr(), Protocol: 2, DisableIdentity: true, MaxRetries: -1})
-	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	for {
-		pid := c.InfoMap(ctx, "server").Item("Server", "process_id")
-		switch {
-		case pid == strconv.Itoa(s.cmd.Process.Pid) && c.Ping(ctx).Err() == nil:
-			return nil
-		case pid != "" && pid != strconv.Itoa(s.cmd.Process.Pid):
-			return errors.New("another server has the port")
-		}
+	said := regexp.MustCompile(fmt.Sprintf(`(?m)^%d:.*Ready to accept connections`, s.cmd.Process.Pid))
+	deadline := time.After(patience)
+	for !said.MatchString(s.log()) {
 		select {
 		case <-s.gone:
-			return errors.New("it ended at once")
-		case <-ctx.Done():
-			return fmt.Errorf("it does not answer within %s", patience)
-		case <-time.After(10 * time.Millisecond):
+			return errEnded
+		case <-deadline:
+			return fmt.Errorf("it is not ready after %s", patience)
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
+	return nil
 }
 
 // end ends the watcher first: the server's process id may be another's later.

@@ -189,7 +189,26 @@ func TestFrozenProcessIsReplaced(t *testing.T) {
 	eventually(t, "the next generation", f.Ready)
 }
 
-// Nor does it hold up the host's end.
+// A process that hangs says where, if it still can.
+func TestHungProcessShowsItsStacks(t *testing.T) {
+	t.Parallel()
+	var log logged
+	var seen observed
+	patient := fastTiming()
+	patient.dump = patience
+	f, s := one(t, "serve", Options{timing: patient, Logger: log.logger(), Observer: &seen})
+	f.Deliver([]*delivery.Delivery{message(1, "wait", "")})
+	f.active.Load().hung()
+	if r := s.wait(t, 1)[1]; r.Verdict != delivery.Died || !strings.Contains(r.Error.Message, reasonHung) {
+		t.Errorf("%+v", r)
+	}
+	if !strings.Contains(log.String(), "SIGQUIT") || !strings.Contains(log.String(), "goroutine ") {
+		t.Error("no stacks in the log")
+	}
+	eventually(t, "the exit's reason", func() bool { return seen.count("exited echo "+ExitUnhealthy) == 1 })
+}
+
+// Nor does a frozen process hold up the host's end.
 func TestFrozenProcessIsStopped(t *testing.T) {
 	t.Parallel()
 	quick := fastTiming()
@@ -269,7 +288,9 @@ func TestGrandchildDelaysNothing(t *testing.T) {
 // The end of its stdin ends a plugin, also where the system has no death signal.
 func TestLifeline(t *testing.T) {
 	t.Parallel()
-	f, _ := one(t, "serve", Options{})
+	patient := fastTiming()
+	patient.streamEnd = patience // the race detector makes an exit last a second
+	f, _ := one(t, "serve", Options{timing: patient})
 	f.active.Load().cutLifeline()
 	eventually(t, "the plugin's end", func() bool { return f.Info().Generation == 2 })
 	if i := f.Info(); i.LastError != "exit status 0" {

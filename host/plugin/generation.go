@@ -220,9 +220,10 @@ func (g *generation) watch(stop <-chan struct{}) {
 // hung makes a process that does not answer print its stacks, if it can, and
 // kills it.
 func (g *generation) hung() {
+	g.blame(reasonHung)
 	g.signal(syscall.SIGQUIT)
 	g.has(g.timing.dump)
-	g.kill(reasonHung)
+	g.signal(syscall.SIGKILL)
 }
 
 // stop drains the generation for as long as ctx lasts, and then ends its
@@ -280,8 +281,9 @@ func (g *generation) undecided() []delivery.Reply {
 	g.mu.Unlock()
 	numbers := slices.SortedFunc(maps.Keys(out), func(a, b uint64) int { return cmp.Compare(out[a], out[b]) })
 	replies := make([]delivery.Reply, len(numbers))
+	message, detail := "the plugin ended: "+g.ending(), g.tail(tailLines)
 	for i, n := range numbers {
-		replies[i] = died(n, i < g.concurrency, "the plugin ended: "+g.ending(), g.tail(tailLines))
+		replies[i] = died(n, i < g.concurrency, message, detail)
 		replies[i].Plugin = g.plugin
 	}
 	return replies

@@ -49,7 +49,7 @@ type process struct {
 	pid      int      // 0: not started
 	lifeline *os.File // nil: cut
 	reaped   bool
-	killed   string // why we killed it; empty: we did not
+	killed   string // why we end it; empty: we do not
 	first    string // its first line on stdout
 	hasFirst bool
 	status   error // of cmd.Wait; set before exited is closed
@@ -199,15 +199,20 @@ func (p *process) signal(sig syscall.Signal) {
 	}
 }
 
-// kill kills the group at once, or sees to it that it never starts. The first
-// reason is the one that is reported.
+// kill kills the group at once, or sees to it that it never starts.
 func (p *process) kill(reason string) {
+	p.blame(reason)
+	p.signal(syscall.SIGKILL)
+}
+
+// blame notes why we end the process. The first reason is the one that is
+// reported, and none is once it has ended by itself.
+func (p *process) blame(reason string) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.killed == "" && !p.reaped {
 		p.killed = reason
 	}
-	p.mu.Unlock()
-	p.signal(syscall.SIGKILL)
 }
 
 // cutLifeline ends the process's stdin, which asks it to end.
@@ -238,7 +243,7 @@ func (p *process) ending() string {
 	return how
 }
 
-// endedBy says why we killed the process; empty if it ended by itself.
+// endedBy says why we end the process; empty if it ends by itself.
 func (p *process) endedBy() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -54,11 +54,13 @@ func Open(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	logOnce.Do(func() { redis.SetLogger(clientLog{}) })
 	base.ClientName = o.ClientName
 	base.Protocol = 2 // replies of one shape from every server
 	base.MaxRetries = -1
 	base.DisableIdentity = true
 	base.DialTimeout = 5 * time.Second
+	base.DialerRetries = 1
 	base.ReadTimeout, base.WriteTimeout = ioTimeout, ioTimeout
 	base.ContextTimeoutEnabled = true
 	base.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -67,6 +69,16 @@ func Open(o Options) (*Client, error) {
 	c.renewals = c.connect(func(o *redis.Options) { o.PoolSize = 4 })
 	c.waits = c.connect(func(o *redis.Options) { o.ReadTimeout = maxBlock + blockMargin })
 	return c, nil
+}
+
+var logOnce sync.Once
+
+// clientLog takes what go-redis would print to stderr: its errors reach our
+// callers anyway.
+type clientLog struct{}
+
+func (clientLog) Printf(ctx context.Context, format string, args ...any) {
+	slog.DebugContext(ctx, fmt.Sprintf(format, args...))
 }
 
 func (c *Client) connect(change func(*redis.Options)) *redis.Client {

@@ -135,7 +135,7 @@ func TestAReadMakesALostGroupAgain(t *testing.T) {
 func TestAServerThatIsAwayAndComesBack(t *testing.T) {
 	t.Parallel()
 	w := onReal(t, "--appendonly", "yes", "--appendfsync", "always")
-	l := w.log(me, short)
+	l := w.log(me, time.Hour)
 	w.publish(2)
 	held := w.begun(l, 2)
 	w.srv.Kill()

@@ -171,7 +171,8 @@ func (w *Worker) write() {
 			w.outbox.Discard() // why is seen by the read loop
 			return
 		}
-		clear(batch)
+		clear(batch) // what was sent may be large: keep none of it
+		clear(frame.Deliver)
 	}
 }
 

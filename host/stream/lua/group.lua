@@ -52,6 +52,7 @@ if kind == 'stream' then
     if flat(info).name == group then return { 0 } end
   end
   last = flat(redis.call('XINFO', 'STREAM', stream))['last-generated-id']
+  if not parts(last) then last = '0-0' end -- of a stream that never had an entry, the embedded server says nothing
 end
 
 local floor = redis.call('GET', KEYS[2])

@@ -17,6 +17,10 @@ import (
 	"github.com/fnhost/fnhost/host/topology"
 )
 
+// hits is how many chunks an answer may be made of. One: each question has its
+// answer in one place, and that is the source shown.
+const hits = 1
+
 // Names of the collections that the job writes.
 const (
 	Documents = "demo"    // of role rag
@@ -112,7 +116,7 @@ func (j *Job) ingest(ctx context.Context, tasks []call.Task, report *Report) err
 func (j *Job) ask(ctx context.Context, report *Report) error {
 	tasks := make([]call.Task, len(questions))
 	for i, q := range questions {
-		tasks[i] = task("rag.query", query{q.Key, Documents, q.Text, 5, "extractive"})
+		tasks[i] = task("rag.query", query{q.Key, Documents, q.Text, hits, "extractive"})
 	}
 	report.Answers = make([]Answer, len(questions))
 	return do(ctx, j, j.Rag, tasks, func(i int, a answered) (string, error) {

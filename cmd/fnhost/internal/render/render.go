@@ -50,6 +50,7 @@ type Printer struct {
 	Out    io.Writer
 	Format Format
 	Color  bool
+	Ruled  bool // with lines between the rows of a table
 }
 
 // List prints items: a table, or `{"items":[...]}`. empty is said, as a row of
@@ -125,6 +126,7 @@ func (p *Printer) writer() table.Writer {
 	style := table.StyleLight
 	style.Options.DrawBorder = false
 	style.Options.SeparateColumns = false
+	style.Options.SeparateRows = p.Ruled
 	style.Box.PaddingLeft = ""
 	style.Box.PaddingRight = "  "
 	style.Format.Header = text.FormatDefault

@@ -43,6 +43,19 @@ func TestList(t *testing.T) {
 	}
 }
 
+func TestWrappedRowsAreRuled(t *testing.T) {
+	t.Parallel()
+	wrapped := []render.Column[fruit]{{Key: "note", Cell: func(f fruit) string { return f.Note }, Width: 10, Wrap: true}}
+	items := []fruit{{Note: "red and very sweet"}, {Note: "green"}}
+	var out bytes.Buffer
+	if err := render.List(&render.Printer{Out: &out, Format: render.Table, Ruled: true}, wrapped, items, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Fields(out.String()); len(got) != 8 || got[2] != "red" || got[6][:3] != "─" || got[7] != "green" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestEmptyList(t *testing.T) {
 	t.Parallel()
 	var tab, js bytes.Buffer

@@ -170,10 +170,10 @@ func TestCacheIsOffOrTooSmall(t *testing.T) {
 		t.Error("chunks are cached with cache_ttl 0s")
 	}
 	h := start(t)
-	large := strings.Repeat(strings.Repeat("-", 2000)+"\n\n", 2200) // without words, so quickly indexed
+	large := strings.Repeat(strings.Repeat("<", 2000)+"\n\n", 400) // six bytes each in JSON, and no words to index
 	want(t, call(t, h, "rag.ingest", object{"doc_id": "d", "text": large}), object{"changed": true})
 	if h.Cache("chunks:d") != nil {
-		t.Error("a document of more than 4 MiB is cached")
+		t.Error("chunks of more than 4 MiB are cached")
 	}
 }
 
