@@ -130,7 +130,14 @@ func dlqRequeue(ctx context.Context, d *dead) error {
 	if err != nil {
 		return err
 	}
-	options := deadletter.Options{To: d.roles.Stream(d.c.String("to")), DryRun: d.c.Bool("dry-run")}
+	options := deadletter.Options{DryRun: d.c.Bool("dry-run")}
+	if to := d.c.String("to"); to != "" {
+		sub, err := d.subscription(ctx, to)
+		if err != nil {
+			return err
+		}
+		options.To = sub.Stream
+	}
 	if err := d.confirm(ctx, "requeue", ids); err != nil {
 		return err
 	}
@@ -139,21 +146,28 @@ func dlqRequeue(ctx context.Context, d *dead) error {
 		d.note(d.c, "%d of %d were requeued before the error", len(results), len(ids))
 		return err
 	}
-	rows, failed, gone := make([]requeue, len(results)), 0, 0
-	for i, r := range results {
-		rows[i] = requeue{ID: r.ID, To: r.To, New: r.New}
+	rows, failed, gone := requeues(results)
+	if err := render.List(d.print, requeueColumns, rows, "nothing matches in "+d.queue); err != nil {
+		return err
+	}
+	return partly("requeued", len(results), failed, gone)
+}
+
+// requeues gives the rows, and how many failed, and how many of those because
+// the letter was not there.
+func requeues(results []deadletter.Result) (rows []requeue, failed, gone int) {
+	for _, r := range results {
+		row := requeue{ID: r.ID, To: r.To, New: r.New}
 		if r.Err != nil {
-			rows[i].Error = r.Err.Error()
+			row.Error = r.Err.Error()
 			failed++
 		}
 		if errors.Is(r.Err, deadletter.ErrGone) {
 			gone++
 		}
+		rows = append(rows, row)
 	}
-	if err := render.List(d.print, requeueColumns, rows, "nothing matches in "+d.queue); err != nil {
-		return err
-	}
-	return partly("requeued", len(results), failed, gone)
+	return rows, failed, gone
 }
 
 // partly is the end of a command that failed for some of what it was to do.

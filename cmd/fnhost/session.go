@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"time"
 
@@ -71,8 +73,9 @@ func (s *session) reach(ctx context.Context) error {
 
 // explain says what to do about an error of Redis.
 func (s *session) explain(err error) error {
+	_, network := errors.AsType[*net.OpError](err)
 	switch {
-	case errors.Is(err, stream.ErrUnavailable):
+	case errors.Is(err, stream.ErrUnavailable), network, errors.Is(err, io.EOF):
 		hint := fmt.Sprintf("%s is what the settings say; give another REDIS_URL, or start Redis there", s.cfg.Redis.Redacted())
 		if !s.cfg.Redis.Given {
 			hint = "neither REDIS_URL nor REDIS_HOST is set: give one, or run 'fnhost dev', which brings a Redis of its own and prints its REDIS_URL"

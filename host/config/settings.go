@@ -62,7 +62,7 @@ var Settings = withFlags([]Setting{
 	{Name: "OPS_AUDIT_SAMPLE", Default: "1.0", parse: share(func(c *Config) *float64 { return &c.Audit.Sample }), Help: "Share of messages that are audited, 0 to 1."},
 	{Name: "OPS_AUDIT_MAXLEN", Default: "20000", parse: whole(func(c *Config) *int64 { return &c.Audit.MaxLen }, 1, 1<<53), Help: "Entries that each audit stream keeps, about."},
 
-	{Name: "FNHOST_PLUGIN_DIR", Flag: "plugins", Default: "./bin/plugins", parse: text(func(c *Config) *string { return &c.PluginDir }), Help: "Directory of the plugins' binaries; it is watched."},
+	{Name: "FNHOST_PLUGIN_DIR", Flag: "plugins", Default: "./bin/plugins", parse: text(func(c *Config) *string { return &c.PluginDir }), Help: "Directory of the plugins' binaries, read at the start."},
 	{Name: "FNHOST_CONCURRENCY", Default: "64", parse: whole(func(c *Config) *int { return &c.Concurrency }, 1, 1<<20), Help: "Handlers of a role that run at once. A plugin's own description and fnhost.yaml override it."},
 	{Name: "FNHOST_WINDOW", Default: "0", parse: whole(func(c *Config) *int { return &c.Window }, 0, 1<<20), Help: "Messages of a role that the host holds, running or waiting. 0: adapts to the work, up to 4096 messages or 32 MiB. A plugin's own description and fnhost.yaml override it."},
 	{Name: "FNHOST_HANDLER_TIMEOUT", Default: "30s", Unit: "s", parse: span(durationOf.handler, "s", time.Millisecond), Help: "Longest run of one handler. A plugin's own description and fnhost.yaml override it."},

@@ -191,18 +191,27 @@ func (c *checker) deadLetters(role topology.Role, newest string) {
 		"%d, the newest %s ago: %s", stream.Length, rounded(c.survey.Age(stream.LastID)), newest)
 }
 
-// heartbeat is critical if messages wait for a role that nobody serves.
+// heartbeat is critical if messages wait for a role that nobody serves, and a
+// warning if somebody once read for it. A role that nobody ever served is no
+// trouble: the streams of the standard roles are there whether they are used or not.
 func (c *checker) heartbeat(role topology.Role, hosts []string) {
 	if len(hosts) > 0 {
 		c.add("heartbeat", role.Name, OK, "", "served by %s", strings.Join(hosts, ", "))
 		return
 	}
-	status, waits := Warn, "nothing waits for it"
+	status, waits := OK, "nothing waits for it"
 	for _, sub := range role.Subscriptions {
 		g := c.survey.Streams[sub.Stream].Groups[sub.Group]
-		if g.Pending > 0 || g.OldestUndelivered != "" {
+		switch {
+		case g.Pending > 0 || g.OldestUndelivered != "":
 			status, waits = Critical, "messages wait for it"
+		case g.Consumers > 0 && status == OK:
+			status = Warn
 		}
+	}
+	if status == OK {
+		c.add("heartbeat", role.Name, OK, "", "no host ever served it; %s", waits)
+		return
 	}
 	c.add("heartbeat", role.Name, status, "start a host with a plugin of role "+role.Name+", or look why its plugin is not healthy", "no host serves it; %s", waits)
 }

@@ -31,11 +31,25 @@ func TestCheckOfAnEmptyRedis(t *testing.T) {
 			t.Errorf("a missing group: %+v", r)
 		}
 	}
-	if r := row(t, rows, "heartbeat", "rag"); r.Status != Warn {
-		t.Errorf("no host, and nothing waits: %+v", r)
+	if r := row(t, rows, "heartbeat", "rag"); r.Status != OK {
+		t.Errorf("no host ever, and nothing waits: %+v", r)
 	}
 	if Worst(rows) != Critical {
 		t.Errorf("worst is %s", Worst(rows))
+	}
+}
+
+func TestARoleThatNobodyServesAnyMoreIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	client, topo := hosttest.Redis(t).Client(), ragTopology(t)
+	createGroups(t, client, topo)
+	must(t, client, "XGROUP CREATECONSUMER "+keys.Stream("rag:tasks")+" rag-workers host:1")
+	rows, err := Check(t.Context(), client, keys, topo, DefaultThresholds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := row(t, rows, "heartbeat", "rag"); r.Status != Warn {
+		t.Errorf("a host read for it once, and is gone: %+v", r)
 	}
 }
 

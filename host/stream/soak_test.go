@@ -124,12 +124,12 @@ func (u *unsteady) fate() error {
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(w *world) {
-		messages := 2000
+		messages := int64(2000)
 		if w.srv == nil {
 			messages = 400 // the embedded one is slow
 		}
 		w.groups("0-0")
-		ids := w.publish(messages)
+		ids := w.publish(int(messages))
 		seed := rand.Uint64()
 		w.Logf("seed %d", seed)
 		results := w.c.keys.Stream(sub.Results)
