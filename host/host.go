@@ -57,7 +57,8 @@ type Host struct {
 
 	shortBlock bool // see prepareRedis
 	cancel     context.CancelCauseFunc
-	fatal      chan error // what ended the host by itself
+	fatal      chan error    // what ended the host by itself
+	loaded     chan struct{} // closed when every plugin has been tried
 
 	mu      sync.Mutex
 	roles   []*role
@@ -71,7 +72,7 @@ func New(cfg *config.Config, options Options) (*Host, error) {
 	if err := cfg.Refusal(); err != nil {
 		return nil, err
 	}
-	h := &Host{cfg: cfg, options: options, log: cmp.Or(options.Logger, slog.Default()), fatal: make(chan error, 1), waiting: "the host is starting"}
+	h := &Host{cfg: cfg, options: options, log: cmp.Or(options.Logger, slog.Default()), fatal: make(chan error, 1), loaded: make(chan struct{}), waiting: "the host is starting"}
 	h.consumer = consumerName()
 	topo, err := cfg.Topology()
 	if err != nil {
@@ -142,11 +143,14 @@ func (h *Host) Start(ctx context.Context) error {
 		h.Stop()
 		return err
 	}
-	h.plugins = plugins
 	if len(plugins.Functions()) == 0 {
 		h.log.Warn("no plugin gives a function; nothing is served", "directory", h.cfg.PluginDir, "refused", len(plugins.Problems()))
 	}
+	h.mu.Lock()
+	h.plugins = plugins
 	h.makeRoles()
+	h.mu.Unlock()
+	close(h.loaded)
 	serveCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	h.cancel = cancel
 	h.serving.Go(func() {
@@ -275,6 +279,10 @@ func (h *Host) Stop() {
 		h.log.Debug("closing the connections to Redis", "error", err)
 	}
 }
+
+// Loaded is closed when every plugin has been tried, and [Host.Roles] tells of
+// all of them.
+func (h *Host) Loaded() <-chan struct{} { return h.loaded }
 
 // MetricsAddr is where metrics and probes are served; empty if they are off.
 func (h *Host) MetricsAddr() string {

@@ -117,9 +117,15 @@ const settleTime = 20 * time.Second
 
 // serving waits until every plugin serves or has failed, and gives them.
 func serving(ctx context.Context, h *host.Host) ([]servedRole, error) {
+	late := time.After(settleTime)
+	select {
+	case <-h.Loaded():
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for late := time.After(settleTime); ; {
+	for {
 		if rows := served(h); settled(rows) {
 			return rows, nil
 		}

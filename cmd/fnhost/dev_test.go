@@ -105,8 +105,8 @@ func TestDemoWantsItsRolesServed(t *testing.T) {
 	if err := mustServe([]servedRole{{Role: "rag", State: "serving"}}, "rag"); err != nil {
 		t.Errorf("got %v", err)
 	}
-	if settled(nil) || settled([]servedRole{{State: "starting"}}) || !settled([]servedRole{{State: "serving"}, {State: "refused"}}) {
-		t.Error("settled: nothing, or what starts, is not; the rest is")
+	if !settled(nil) || settled([]servedRole{{State: "starting"}}) || !settled([]servedRole{{State: "serving"}, {State: "refused"}}) {
+		t.Error("settled: what starts is not; the rest is, and so is nothing")
 	}
 	if rows := served(new(host.Host)); rows != nil {
 		t.Errorf("a host that has not started serves %+v", rows)

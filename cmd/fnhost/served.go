@@ -41,10 +41,10 @@ func served(h *host.Host) []servedRole {
 	return rows
 }
 
-// settled says whether nothing is on its way any more. Before the plugins have
-// been tried there is no row, and the host of an empty directory never has one.
+// settled says whether nothing is on its way any more, once the plugins have
+// been tried.
 func settled(rows []servedRole) bool {
-	return len(rows) > 0 && !slices.ContainsFunc(rows, func(r servedRole) bool { return r.State == string(ops.Starting) })
+	return !slices.ContainsFunc(rows, func(r servedRole) bool { return r.State == string(ops.Starting) })
 }
 
 // mustServe is an error unless each role serves.

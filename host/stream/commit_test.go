@@ -118,8 +118,8 @@ func TestCommitRefusesOneMessageAlone(t *testing.T) {
 			spoil(&middle)
 			results := w.commit(l, done(held[0]), middle, done(held[2]))
 			w.wantStatuses(results, delivery.Committed, delivery.Refused, delivery.Committed)
-			if results[1].Reason == "" {
-				w.Errorf("%s: refused without a reason", name)
+			if reason := results[1].Reason; reason == "" || strings.Contains(name, "that is no") && !strings.Contains(reason, "a-string holds a string") {
+				w.Errorf("%s: the reason is %q", name, reason)
 			}
 			if want += 2; len(w.results()) != want {
 				w.Errorf("%s: %d results, want %d", name, len(w.results()), want)

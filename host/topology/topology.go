@@ -210,9 +210,14 @@ func (t *Topology) Groups() []Group {
 }
 
 // Stream resolves a stream's name, or a role's, which means its first input stream.
+// A name without ':' that is no input stream is a role's, known here or not: one
+// that only another host plays has its streams by the rule of [Default].
 func (t *Topology) Stream(to string) string {
 	if role, ok := t.Role(to); ok {
 		return role.Subscriptions[0].Stream
+	}
+	if !t.inputs[to] && CheckRole(to) == nil {
+		return Default(to).Subscriptions[0].Stream
 	}
 	return to
 }

@@ -112,7 +112,9 @@ func (h *hostProcess) served() map[string]string {
 	type rows struct {
 		Items []struct{ File, State, Reason string }
 	}
-	eventually(h.t, func() bool { return strings.HasSuffix(strings.TrimSpace(h.out.String()), "}") && strings.Contains(h.out.String(), `"items"`) },
+	eventually(h.t, func() bool {
+		return strings.HasSuffix(strings.TrimSpace(h.out.String()), "}") && strings.Contains(h.out.String(), `"items"`)
+	},
 		saying("fnhost dev does not print what it serves"))
 	text := h.out.String()
 	reasons := map[string]string{}

@@ -16,7 +16,7 @@ func TestResultsOfOversize(t *testing.T) {
 	after := w.send("probe", 20, `{"sleep_ms": 5}`)
 	results := w.results("probe", slices.Concat(before, []string{huge, large}, after))
 	letter := w.dead("probe", 1)[huge]
-	wantLetter(t, letter, "oversize", "64 MiB")
+	wantLetter(t, letter, "oversize", "the limit is 67108864")
 	if letter["data"] != `{"reply_bytes": 73400320}` || letter["dlqattempts"] != "1" {
 		t.Errorf("dead letter: %v", letter)
 	}

@@ -43,7 +43,7 @@ func newWorld(t *testing.T, plugins []string, env ...string) *world {
 
 func worldOn(t *testing.T, server *hosttest.RedisServer, plugins []string, env ...string) *world {
 	t.Helper()
-	w := &world{t: t, server: server, redis: server.Client(), ns: "e2e", dir: t.TempDir()}
+	w := &world{t: t, server: server, redis: client(t, server), ns: "e2e", dir: t.TempDir()}
 	w.plugins = filepath.Join(w.dir, "plugins")
 	if err := os.Mkdir(w.plugins, 0o755); err != nil {
 		t.Fatal(err)
@@ -53,6 +53,17 @@ func worldOn(t *testing.T, server *hosttest.RedisServer, plugins []string, env .
 	}
 	w.env = append([]string{"REDIS_URL=" + server.URL(), "REDIS_NAMESPACE=" + w.ns}, env...)
 	return w
+}
+
+// client is patient, and never adds an entry twice by trying again.
+func client(t *testing.T, server *hosttest.RedisServer) *redis.Client {
+	t.Helper()
+	c := redis.NewClient(&redis.Options{
+		Addr: server.Addr(), Protocol: 2, DisableIdentity: true,
+		MaxRetries: -1, ReadTimeout: patience, WriteTimeout: patience,
+	})
+	t.Cleanup(func() { _ = c.Close() })
+	return c
 }
 
 // install puts a built plugin into the plugin directory under that name.

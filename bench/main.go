@@ -1,0 +1,180 @@
+// Command bench puts fnhost beside its peers, and beside the least that must be
+// done in Redis, on the same work and the same machine. It starts a private
+// redis-server for each run and needs nothing but redis-server and Go; Linux only,
+// since it reads /proc.
+//
+//	go run . -o ../docs/performance.md -json performance.json
+//	go run . -scenarios drain-240 -contenders floor,fnhost -n 5
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := errors.New("usage")
+	if len(os.Args) == 5 && os.Args[1] == "child" {
+		err = child(ctx, os.Args[2], os.Args[3], Purpose(os.Args[4]))
+	} else {
+		err = compare(ctx, os.Args[1:])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// child is the process of a contender that this program brings itself.
+func child(ctx context.Context, name, addr string, purpose Purpose) error {
+	for _, c := range contenders() {
+		if worker, ok := c.(interface {
+			run(ctx context.Context, addr string, purpose Purpose) error
+		}); ok && c.Name() == name {
+			return worker.run(ctx, addr, purpose)
+		}
+	}
+	return fmt.Errorf("no contender %q runs in this program", name)
+}
+
+// options are the flags.
+type options struct {
+	rounds                int
+	scenarios, contenders string
+	sizes, rates          string
+	last                  time.Duration
+	backlog               int
+	markdown, json        string
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.IntVar(&o.rounds, "n", 3, "rounds; contenders take turns within each")
+	f.StringVar(&o.scenarios, "scenarios", "", "only these, by name, separated by commas: drain-SIZE, latency-RATE, standing")
+	f.StringVar(&o.contenders, "contenders", "", "only these, by name, separated by commas; the first one listed in the report is what ratios are to")
+	f.StringVar(&o.sizes, "drains", "240x200000,4096x50000", "backlogs, as BYTESxMESSAGES")
+	f.StringVar(&o.rates, "rates", "200,2000", "messages a second of the latency scenarios")
+	f.DurationVar(&o.last, "last", 10*time.Second, "how long a latency scenario, and each half of standing, lasts")
+	f.IntVar(&o.backlog, "backlog", 1_000_000, "messages of the standing scenario")
+	f.StringVar(&o.markdown, "o", "", "file for the tables; default standard output")
+	f.StringVar(&o.json, "json", "", "file for all runs as JSON")
+	err := f.Parse(args)
+	if err == nil && f.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	return o, err
+}
+
+func compare(ctx context.Context, args []string) error {
+	o, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	scenarios, err := o.pickScenarios()
+	if err != nil {
+		return err
+	}
+	rivals, err := pick(contenders(), o.contenders)
+	if err != nil {
+		return err
+	}
+	report := &Report{
+		At: time.Now(), Machine: machine(), Command: strings.TrimSpace("cd bench && go run . " + strings.Join(args, " ")),
+		scenarios: scenarios, contenders: rivals,
+	}
+	if err := report.measure(ctx, o.rounds); err != nil {
+		return err
+	}
+	return report.write(o)
+}
+
+func (o options) pickScenarios() ([]Scenario, error) {
+	var all []Scenario
+	for _, text := range strings.Split(o.sizes, ",") {
+		var d drain
+		if _, err := fmt.Sscanf(text, "%dx%d", &d.size, &d.count); err != nil || d.size < 1 || d.count < 1 {
+			return nil, fmt.Errorf("-drains: %q is not BYTESxMESSAGES", text)
+		}
+		all = append(all, d)
+	}
+	for _, text := range strings.Split(o.rates, ",") {
+		rate, err := strconv.Atoi(text)
+		if err != nil || rate < 1 {
+			return nil, fmt.Errorf("-rates: %q is no rate", text)
+		}
+		all = append(all, openLoop{rate: rate, size: 240, last: o.last, warm: time.Second, drain: 5 * time.Second})
+	}
+	return pick(append(all, standing{backlog: o.backlog, last: o.last}), o.scenarios)
+}
+
+// pick gives those whose names are listed; all if none is.
+func pick[T interface{ Name() string }](all []T, names string) ([]T, error) {
+	if names == "" {
+		return all, nil
+	}
+	var picked []T
+	for _, name := range strings.Split(names, ",") {
+		i := slices.IndexFunc(all, func(t T) bool { return t.Name() == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no %q", name)
+		}
+		picked = append(picked, all[i])
+	}
+	return picked, nil
+}
+
+// measure runs all scenarios. The contenders' order turns from round to round.
+func (r *Report) measure(ctx context.Context, rounds int) error {
+	dir, err := os.MkdirTemp("", "fnhost-bench-bin-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	bin, err := build(ctx, dir)
+	if err != nil {
+		return err
+	}
+	for round := range rounds {
+		for _, s := range r.scenarios {
+			for i := range r.contenders {
+				c := r.contenders[(i+round)%len(r.contenders)]
+				result := run(ctx, bin, s, c, round)
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				r.Runs = append(r.Runs, result)
+				first := s.Metrics()[0]
+				fmt.Fprintf(os.Stderr, "round %d  %-14s %-22s %10.*f %s  %s\n", round+1, s.Name(), c.Name(), first.Decimals, result.Values[first.Name], first.Title, result.Problem)
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Report) write(o options) error {
+	if o.json != "" {
+		if err := writeFile(o.json, r.WriteJSON); err != nil {
+			return err
+		}
+	}
+	if o.markdown == "" {
+		return r.WriteMarkdown(os.Stdout)
+	}
+	return writeFile(o.markdown, r.WriteMarkdown)
+}
