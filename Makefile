@@ -33,7 +33,7 @@ test: setup build verify ## run all tests, with the race detector
 .PHONY: accept
 accept: setup build ## run the acceptance on data that is not in the repository: make accept TESTDATA=DIR
 	@test -d "$(TESTDATA)" || { echo 'make accept needs TESTDATA=DIR; docs/acceptance.md says what is in it' >&2; exit 2; }
-	TESTDATA="$(abspath $(TESTDATA))" go test -tags accept -count=1 -timeout 15m -v -run Accept ./cmd/fnhost ./plugins/...
+	TESTDATA="$(abspath $(TESTDATA))" go test -tags accept -count=1 -timeout 15m -v -run '^TestAccept' ./cmd/fnhost ./plugins/...
 
 .PHONY: lint
 lint: ## run the linters

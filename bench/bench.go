@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,13 +26,18 @@ func build(ctx context.Context, dir string) (Binaries, error) {
 		return Binaries{}, err
 	}
 	b := Binaries{Self: self, Fnhost: filepath.Join(dir, "fnhost"), Plugins: filepath.Join(dir, "plugins")}
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/fnhost/fnhost").Output()
+	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
-		return b, fmt.Errorf("finding the module of fnhost (run this in its folder bench): %w", err)
+		return b, fmt.Errorf("finding our own module: %w", err)
 	}
+	file := strings.TrimSpace(string(mod))
+	if file == "" || file == os.DevNull {
+		return b, errors.New("run this in the folder bench: fnhost is built from the module above it")
+	}
+	root := filepath.Join(filepath.Dir(file), "..")
 	for pkg, out := range map[string]string{"./cmd/fnhost": b.Fnhost, "./examples/echo": filepath.Join(b.Plugins, "echo")} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-o", out, pkg)
-		cmd.Dir = strings.TrimSpace(string(root))
+		cmd.Dir = root
 		if said, err := cmd.CombinedOutput(); err != nil {
 			return b, fmt.Errorf("building %s: %w\n%s", pkg, err, said)
 		}
@@ -46,6 +52,7 @@ type Run struct {
 	Round     int                `json:"round"`
 	Values    map[string]float64 `json:"values"` // by the name of the metric
 	Commands  map[string]float64 `json:"commands_per_1000_messages,omitempty"`
+	Micros    map[string]float64 `json:"redis_us_per_message,omitempty"` // a script's include what it called
 	Problem   string             `json:"problem,omitempty"`
 }
 

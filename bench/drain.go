@@ -23,6 +23,7 @@ func (d drain) Title() string {
 func (drain) Metrics() []Metric {
 	return []Metric{
 		{Name: "msg_per_s", Title: "msg/s", Decimals: 0, Ratio: true},
+		{Name: "cpu", Title: "CPU s/100k, all", Decimals: 2, Ratio: true},
 		{Name: "host_cpu", Title: "host CPU s/100k", Decimals: 2},
 		{Name: "plugin_cpu", Title: "plugin CPU s/100k", Decimals: 2},
 		{Name: "redis_cpu", Title: "redis CPU s/100k", Decimals: 2},
@@ -80,8 +81,9 @@ func (d drain) measure(ctx context.Context, b *bed, c Contender, p *process) (Ru
 
 func (drain) result(n float64, took time.Duration, before, after usage, did count, p *process) Run {
 	pid := p.cmd.Process.Pid
-	r := Run{Commands: map[string]float64{}, Values: map[string]float64{
+	r := Run{Commands: map[string]float64{}, Micros: map[string]float64{}, Values: map[string]float64{
 		"msg_per_s":       n / took.Seconds(),
+		"cpu":             (after.all() - before.all()) / n * 1e5,
 		"host_cpu":        (after.host - before.host) / n * 1e5,
 		"plugin_cpu":      (after.plugins - before.plugins) / n * 1e5,
 		"redis_cpu":       (after.redis - before.redis) / n * 1e5,
@@ -91,7 +93,7 @@ func (drain) result(n float64, took time.Duration, before, after usage, did coun
 		"plugin_peak_mib": memory("VmHWM", children(pid)...),
 	}}
 	for name, calls := range did.calls {
-		r.Commands[name] = calls / n * 1000
+		r.Commands[name], r.Micros[name] = calls/n*1000, did.micros[name]/n
 	}
 	return r
 }

@@ -155,6 +155,8 @@ func memory(which string, pids ...int) float64 {
 // usage is the time that host, plugins and redis have used.
 type usage struct{ host, plugins, redis float64 }
 
+func (u usage) all() float64 { return u.host + u.plugins + u.redis }
+
 func usageOf(host, redis *process) usage {
 	pid := host.cmd.Process.Pid
 	return usage{host: cpu(pid), plugins: cpu(children(pid)...), redis: cpu(redis.cmd.Process.Pid)}

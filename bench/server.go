@@ -87,23 +87,25 @@ func eventually(ctx context.Context, every time.Duration, holds func() (bool, er
 // A count is what the server has done since it started.
 type count struct {
 	calls  map[string]float64 // by command, those inside scripts too
+	micros map[string]float64 // that they took; a script's include what it called
 	reads  float64            // times that it read from a connection: about one a round trip
 	writes float64
 }
 
 // counts asks the server.
 func (s *server) counts(ctx context.Context) (count, error) {
-	c := count{calls: map[string]float64{}}
+	c := count{calls: map[string]float64{}, micros: map[string]float64{}}
 	text, err := s.rdb.Info(ctx, "commandstats", "stats").Result()
 	if err != nil {
 		return c, err
 	}
 	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		var calls, micros float64
 		switch command, ok := strings.CutPrefix(name, "cmdstat_"); {
 		case ok:
-			value, _, _ = strings.Cut(strings.TrimPrefix(value, "calls="), ",")
-			c.calls[command], _ = strconv.ParseFloat(value, 64)
+			_, _ = fmt.Sscanf(value, "calls=%g,usec=%g", &calls, &micros) // 0 in another form
+			c.calls[command], c.micros[command] = calls, micros
 		case name == "total_reads_processed":
 			c.reads, _ = strconv.ParseFloat(value, 64)
 		case name == "total_writes_processed":
@@ -115,10 +117,10 @@ func (s *server) counts(ctx context.Context) (count, error) {
 
 // since gives what was done between two counts, but for our own questions.
 func (c count) since(before count, own int) count {
-	d := count{calls: map[string]float64{}, reads: c.reads - before.reads - float64(own) - 1, writes: c.writes - before.writes - float64(own) - 1}
+	d := count{calls: map[string]float64{}, micros: map[string]float64{}, reads: c.reads - before.reads - float64(own) - 1, writes: c.writes - before.writes - float64(own) - 1}
 	for name, n := range c.calls {
 		if n -= before.calls[name]; n > 0 && name != "xlen" && name != "info" {
-			d.calls[name] = n
+			d.calls[name], d.micros[name] = n, c.micros[name]-before.micros[name]
 		}
 	}
 	return d

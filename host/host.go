@@ -63,7 +63,7 @@ type Host struct {
 	mu      sync.Mutex
 	roles   []*role
 	started []lifecycle.Part
-	waiting string // what the host waits for before it serves; empty: it serves
+	waiting string // why the host as a whole does not serve; empty: it serves
 }
 
 // New checks the settings and gives a host that is not started. It connects to
@@ -233,6 +233,7 @@ func (h *Host) Drain(ctx context.Context) error {
 	h.serving.Wait()
 	h.mu.Lock()
 	roles := h.roles
+	h.waiting = "the host stops"
 	h.mu.Unlock()
 	errs := make([]error, len(roles))
 	var drains sync.WaitGroup

@@ -72,7 +72,7 @@ var Settings = withFlags([]Setting{
 	{Name: "FNHOST_LOG_LEVEL", Default: "info", parse: choice(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error"), Help: "What is logged: debug, info, warn or error."},
 	{Name: "FNHOST_LOG_FORMAT", Default: "(text on a terminal, else json)", parse: choice(func(c *Config) *string { return &c.LogFormat }, "text", "json"), Help: "How it is logged: text or json."},
 	{Name: "FNHOST_OUTPUT", Default: "table", parse: choice(func(c *Config) *string { return &c.Output }, "table", "json"), Help: "How commands print data: table or json."},
-	{Name: "FNHOST_ADMIN_ADDR", Default: "127.0.0.1:9400", parse: address(func(c *Config) *string { return &c.AdminAddr }), Help: "Where the dashboard and the API listen; off: nowhere."},
+	{Name: "FNHOST_ADMIN_ADDR", Default: "127.0.0.1:9400", parse: address(func(c *Config) *string { return &c.AdminAddr }), Help: "Reserved for the dashboard and the API, which are not there yet; off: nowhere."},
 	{Name: "FNHOST_METRICS_ADDR", Default: "127.0.0.1:9401", parse: address(func(c *Config) *string { return &c.MetricsAddr }), Help: "Where /metrics, /healthz and /readyz listen; off: nowhere."},
 })
 

@@ -42,7 +42,7 @@ func (r Result) Fields(d *Delivery) []string {
 	fields := make([]string, 0, 28)
 	fields = append(fields,
 		"id", d.Stream+"/"+d.Entry.ID,
-		"type", m.Type+".result",
+		"type", resultType(m.Type),
 		"source", SourceOf(r.Role),
 		"time", formatTime(r.At),
 		"correlationid", correlation,
@@ -67,6 +67,13 @@ func (r Result) Fields(d *Delivery) []string {
 	default:
 		return append(fields, "error", Error{Type: "dropped", Message: r.Reason}.JSON())
 	}
+}
+
+func resultType(task string) string {
+	if task == "" {
+		return "result"
+	}
+	return task + ".result"
 }
 
 // JSON is the error as a result entry carries it: type and message, no detail.

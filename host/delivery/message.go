@@ -85,9 +85,15 @@ func (m *Message) lift(name, value string) {
 			set(&m.TraceParent)
 		}
 	case "time":
-		m.Time, _ = time.Parse(time.RFC3339Nano, value)
+		setTime(&m.Time, value)
 	case "expirytime":
-		m.Expiry, _ = time.Parse(time.RFC3339Nano, value)
+		setTime(&m.Expiry, value)
+	}
+}
+
+func setTime(field *time.Time, value string) {
+	if t, err := time.Parse(time.RFC3339Nano, value); err == nil && field.IsZero() {
+		*field = t
 	}
 }
 

@@ -11,6 +11,10 @@ import (
 	"github.com/fnhost/fnhost/host/topology"
 )
 
+// maxAttributeBytes is what all names and values but the data may have: with the
+// largest data, a message must fit the wire's limit, which is 1 MiB above it.
+const maxAttributeBytes = 512 << 10
+
 // unfit says what is wrong with a message that must not run at all; nil if it may.
 func (r *Role) unfit(d *delivery.Delivery, now time.Time) *delivery.Outcome {
 	m := &d.Message
@@ -20,6 +24,8 @@ func (r *Role) unfit(d *delivery.Delivery, now time.Time) *delivery.Outcome {
 	switch {
 	case !m.Expiry.IsZero() && now.After(m.Expiry):
 		return dead(delivery.ReasonExpired, "expired", "its expirytime %s had passed before it ran", m.Expiry.UTC().Format(time.RFC3339))
+	case d.Entry.Bytes()-len(m.Data) > maxAttributeBytes:
+		return dead(delivery.ReasonOversize, "oversize", "its attributes are %d bytes; the limit is %d", d.Entry.Bytes()-len(m.Data), maxAttributeBytes)
 	case len(m.Data) > delivery.MaxDataBytes:
 		return dead(delivery.ReasonOversize, "oversize", "its data is %d bytes; the limit is %d", len(m.Data), delivery.MaxDataBytes)
 	case m.ReplyTo != "" && !r.cfg.Topology().MayReply(m.ReplyTo):

@@ -69,6 +69,11 @@ func (r *Role) wakeDue() time.Duration {
 		if it == nil {
 			return wait
 		}
+		if s := it.again; s != nil {
+			it.again = nil
+			r.settleLocked(*s)
+			continue
+		}
 		r.queue(it)
 	}
 }

@@ -21,7 +21,8 @@ type item struct {
 	since    time.Time // of started
 	overtime bool      // it outlived its timeout and grace, and its process was killed for it
 	place    *list.Element
-	due      time.Time // of delayed
+	due      time.Time   // of delayed
+	again    *settlement // of delayed: not another run, but this once more
 }
 
 type state uint8
@@ -200,6 +201,7 @@ func (r *Role) takeBack(reply *delivery.Reply, now time.Time) (it *item, solo bo
 	solo = r.alone == it
 	if solo {
 		r.alone = nil
+		r.wakeReaders()
 	}
 	r.excuse(it, reply)
 	r.leave(it, now)
@@ -259,6 +261,11 @@ func (r *Role) release(it *item) {
 	}
 	r.leaveLane(it)
 	r.checkEmpty()
+	r.wakeReaders()
+}
+
+// wakeReaders has the readers look for room.
+func (r *Role) wakeReaders() {
 	for _, sub := range r.subs {
 		wake(sub.roomC)
 	}

@@ -95,7 +95,8 @@ func (r *Role) loseLease(it *item) (number uint64, running bool) {
 	return 0, false
 }
 
-// reclaim takes over, every second, what nobody has renewed for a lease.
+// reclaim takes over, every second, what was handed back and what nobody has
+// renewed for a lease; the log knows when lapsed leases may not be judged yet.
 func (r *Role) reclaim(ctx context.Context, sub *subscription) {
 	ticker := time.NewTicker(reclaimEvery)
 	defer ticker.Stop()
@@ -104,14 +105,16 @@ func (r *Role) reclaim(ctx context.Context, sub *subscription) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			r.reclaimOnce(ctx, sub)
+		}
+		for ctx.Err() == nil && r.reclaimOnce(ctx, sub) { // one look takes a bounded number
 		}
 	}
 }
 
-func (r *Role) reclaimOnce(ctx context.Context, sub *subscription) {
+// reclaimOnce says whether there may be more to take over at once.
+func (r *Role) reclaimOnce(ctx context.Context, sub *subscription) bool {
 	room := 0
-	if r.cfg.Function.Ready() && r.isCalm(sub) {
+	if r.cfg.Function.Ready() {
 		room = r.room(sub, guessBytes)
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
@@ -124,26 +127,17 @@ func (r *Role) reclaimOnce(ctx context.Context, sub *subscription) {
 		r.cfg.Observer.Lost(sub.Subscription.Subscription, id)
 	}
 	r.admit(r.adopt(sub, taken), asked)
+	return len(taken) > 0
 }
 
-func (r *Role) isCalm(sub *subscription) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return time.Now().After(sub.calm)
-}
-
-// adopt holds what was taken over. If a read brought it in the meantime, the
-// higher fence is the true one.
+// adopt holds what was taken over, but what a read has brought in the meantime.
 func (r *Role) adopt(sub *subscription, taken []delivery.Reclaimed) []*item {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	items := make([]*item, 0, len(taken))
 	for _, t := range taken {
-		if it, ours := sub.held[t.ID]; ours {
-			if it.state != reserved {
-				continue
-			}
-			it.d.Grant = t.Grant
+		if _, ours := sub.held[t.ID]; ours {
+			continue // its begin answers with this grant
 		}
 		it := r.hold(sub, t.Entry, t.Grant)
 		items = append(items, it)

@@ -32,7 +32,9 @@ type Log interface {
 	// Reclaim takes over what nobody has renewed for a lease, and what was
 	// parked and is due; skip names what we hold. It looks at a bounded part of
 	// the group and remembers where it was. lost are entries that were deleted
-	// before they had an outcome.
+	// before they had an outcome. After a start, and after the store could not be
+	// reached, leases that lapsed are left alone for one lease: their owners may
+	// not have been able to renew them.
 	Reclaim(ctx context.Context, skip func(id string) bool, room int) (taken []delivery.Reclaimed, lost []string, err error)
 	// Load reads keyed state or cache of the role.
 	Load(ctx context.Context, load delivery.Load) delivery.Loaded

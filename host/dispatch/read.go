@@ -47,7 +47,7 @@ func (r *Role) read(ctx context.Context, sub *subscription) {
 		}
 		average = movingAverage(average, entries)
 		r.cfg.Observer.Received(sub.Subscription.Subscription, entries)
-		r.begin(sub, entries)
+		r.begin(ctx, sub, entries)
 	}
 }
 
@@ -129,14 +129,15 @@ func (r *Role) recover(ctx context.Context, sub *subscription, failures int) {
 		return goretry.RetryableError(err)
 	})
 	if err == nil && len(entries) > 0 {
-		r.begin(sub, entries)
+		r.begin(ctx, sub, entries)
 	}
 }
 
 // begin takes the leases of entries that are new to us, and admits those that
-// are ours. It is not given up half way: what was read has to be begun or handed
-// back, a drain or not.
-func (r *Role) begin(sub *subscription, entries []delivery.Entry) {
+// are ours. A drain does not cut it short, so that what was read is handed back;
+// but with the store gone it does not wait: what has no lease yet is anybody's
+// as soon as it has been idle for one.
+func (r *Role) begin(ctx context.Context, sub *subscription, entries []delivery.Entry) {
 	items := r.reserve(sub, entries)
 	if len(items) == 0 {
 		return
@@ -146,14 +147,16 @@ func (r *Role) begin(sub *subscription, entries []delivery.Entry) {
 		fresh[i] = it.d.Entry
 	}
 	var leases []delivery.Lease
-	ctx, cancel := context.WithTimeout(context.Background(), 3*r.cfg.Lease)
-	defer cancel()
-	asked := time.Now()
-	if !r.insist(ctx, sub, "begin", func(ctx context.Context) (err error) {
+	var asked time.Time
+	begin := func(context.Context) (err error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+		defer cancel()
 		asked = time.Now()
 		leases, err = sub.Log.Begin(ctx, fresh)
+		r.store(sub, "begin", err)
 		return err
-	}) {
+	}
+	if begin(ctx) != nil && !r.insist(ctx, sub, "begin", begin) {
 		r.forget(items) // they are in our PEL: reconciled when the store answers
 		return
 	}
@@ -209,8 +212,7 @@ func (r *Role) holds(sub *subscription, id string) bool {
 	return ours
 }
 
-// store notes whether the store works, for readiness, and since when leases of
-// others may be judged: after trouble, their owners need the time to renew.
+// store notes whether the store works, for readiness.
 func (r *Role) store(sub *subscription, operation string, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
@@ -218,9 +220,6 @@ func (r *Role) store(sub *subscription, operation string, err error) {
 	r.mu.Lock()
 	before := sub.trouble
 	sub.trouble = err
-	if err != nil {
-		sub.calm = time.Now().Add(r.cfg.Lease)
-	}
 	r.mu.Unlock()
 	switch {
 	case err != nil && before == nil:

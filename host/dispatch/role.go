@@ -89,8 +89,7 @@ type subscription struct {
 	held     map[string]*item // by entry id
 	bytes    int
 	settling []settlement
-	trouble  error     // what the store last said, nil when it works
-	calm     time.Time // since when leases of others may be judged
+	trouble  error // what the store last said, nil when it works
 }
 
 // New gives a role that is not working yet.
@@ -118,9 +117,7 @@ func (r *Role) Start(ctx context.Context) {
 	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx))
 	reading, cancel := context.WithCancel(ctx)
 	r.reading = cancel
-	calm := time.Now().Add(r.cfg.Lease) // others' leases may be renewed at any moment until then
 	for _, sub := range r.subs {
-		sub.calm = calm
 		r.readers.Go(func() { r.read(reading, sub) })
 		r.readers.Go(func() { r.reclaim(reading, sub) })
 		r.workers.Go(func() { r.settle(ctx, sub) })

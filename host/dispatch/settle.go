@@ -171,9 +171,16 @@ func (r *Role) refused(s settlement, result delivery.CommitResult) {
 	}
 	r.log.Error("a dead letter cannot be written; the message is kept and tried again",
 		"stream", s.it.d.Stream, "id", result.ID, "reason", result.Reason)
-	again := r.conflict(s.it.d.Grant)
-	again.Delay = memoryDelay
-	r.settleLocked(r.settlement(s.it, again, delivery.Reply{}))
+	s.it.again = &s
+	r.delay(s.it, time.Now().Add(memoryDelay))
+}
+
+// delay keeps a message until it is due, under its lease.
+func (r *Role) delay(it *item, due time.Time) {
+	it.state, it.due = delayed, due
+	r.delays.add(it)
+	wake(r.timerC)
+	r.wakeReaders() // it counts no more for the window
 }
 
 func (r *Role) rerun(ctx context.Context, sub *subscription, batch []settlement) {
@@ -203,7 +210,6 @@ func (r *Role) rerun(ctx context.Context, sub *subscription, batch []settlement)
 		r.regranted(batch[i], lease, asked)
 	}
 	r.mu.Unlock()
-	wake(r.timerC)
 	r.pump()
 }
 
@@ -227,8 +233,7 @@ func (r *Role) regranted(s settlement, lease delivery.Lease, asked time.Time) {
 	case r.draining:
 		r.giveUp(it)
 	case s.rerun.Delay > 0:
-		it.state, it.due = delayed, asked.Add(s.rerun.Delay)
-		r.delays.add(it)
+		r.delay(it, asked.Add(s.rerun.Delay))
 	default:
 		r.queue(it)
 	}

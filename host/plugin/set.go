@@ -233,7 +233,7 @@ func (s *Set) describe(ctx context.Context, b *binary, env []string, out *output
 	if err != nil {
 		l.abandon()
 		return nil, nil, &FileError{File: b.file, Err: ErrNoDescribe, Seen: err.Error(),
-			Fix: "see its output; if there is none, try fnhost plugin check", Stderr: out.tail(errorLines)}
+			Fix: "see its output: the first line a plugin prints must be its handshake, which sdk.Serve does", Stderr: out.tail(errorLines)}
 	}
 	return l, d, nil
 }

@@ -28,13 +28,7 @@ type places struct {
 	place map[string]int
 }
 
-func newPlaces(c *call) places {
-	p := places{c: c, place: make(map[string]int, 8)}
-	for i, key := range c.keys {
-		p.place[key] = i + 1
-	}
-	return p
-}
+func newPlaces(c *call) places { return places{c: c, place: make(map[string]int, 8)} }
 
 // of gives the key's place, adding it if it is new.
 func (p places) of(key string) int {

@@ -76,6 +76,20 @@ func TestCommitRepeatedAfterALostReplyAnswersTheSame(t *testing.T) {
 	})
 }
 
+func TestAMessageTwiceInOneCommitHasOneResult(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		l := w.log(me, time.Minute)
+		w.publish(2)
+		held := w.begun(l, 2)
+		results := w.commit(l, done(held[0]), done(held[1]), done(held[0]))
+		w.wantStatuses(results, delivery.Committed, delivery.Committed, delivery.Committed)
+		if n := len(w.results()); n != 2 || results[0] != results[2] {
+			w.Errorf("%d results, want 2; answers %+v", n, results)
+		}
+	})
+}
+
 // A message that cannot be written is refused with nothing of it applied, and
 // the others of the batch go on.
 func TestCommitRefusesOneMessageAlone(t *testing.T) {

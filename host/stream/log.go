@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,14 +103,36 @@ func (l *Log) Begin(ctx context.Context, entries []delivery.Entry) ([]delivery.L
 		}
 		calls = append(calls, c)
 	}
-	rows, err := l.rows(ctx, l.c.commands, beginScript, calls, 4)
+	rows, err := l.rows(ctx, l.c.commands, beginScript, calls, 1)
 	if err != nil {
 		return nil, l.failed(ctx, err, "take the leases of %d messages", len(entries))
 	}
 	if len(rows) != len(entries) {
 		return nil, errShort(len(rows), len(entries))
 	}
-	return leases(rows, func(i int) string { return entries[i].ID }), nil
+	leases := make([]delivery.Lease, len(rows))
+	for i, row := range rows {
+		leases[i] = begun(entries[i].ID, text(row[0]))
+	}
+	return leases, nil
+}
+
+// begun reads an answer of begin.lua: a lock's value, or why there is none.
+func begun(id, answer string) delivery.Lease {
+	switch answer {
+	case "decided":
+		return delivery.Lease{ID: id, Status: delivery.Decided}
+	case "busy":
+		return delivery.Lease{ID: id, Status: delivery.Busy}
+	case "stale":
+		return delivery.Lease{ID: id, Status: delivery.Stale}
+	}
+	_, answer, _ = strings.Cut(answer, "|")
+	_, answer, _ = strings.Cut(answer, "|") // the owner is ours
+	fence, answer, _ := strings.Cut(answer, "|")
+	attempt, answer, _ := strings.Cut(answer, "|")
+	deaths, _, _ := strings.Cut(answer, "|")
+	return delivery.Lease{ID: id, Status: delivery.Granted, Grant: grant(fence, attempt, deaths)}
 }
 
 // Renew keeps the leases of what we hold. It goes a way of its own, so that a

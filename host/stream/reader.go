@@ -77,18 +77,18 @@ func (l *Log) readGroup(ctx context.Context, count int) ([]delivery.Entry, error
 
 // Unblock ends a Read that waits, or the next one if none does yet.
 func (l *Log) Unblock() {
+	l.asked.Store(true) // before the look: a Read that begins now sees the one or we the other
 	l.mu.Lock()
 	done := l.read
 	l.mu.Unlock()
-	l.asked.Store(true)
-	if done == nil || l.connID.Load() == 0 {
+	if done == nil || l.o.ShortBlock {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), unblockTimeout)
 	defer cancel()
 	tick := time.NewTicker(unblockEvery)
 	defer tick.Stop()
-	for { // it may not wait yet: until it has ended
+	for { // it may not be connected, or not wait, yet
 		if n, err := l.c.commands.ClientUnblock(ctx, l.connID.Load()).Result(); err == nil && n == 1 {
 			return
 		}

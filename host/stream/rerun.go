@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"time"
 
 	"github.com/fnhost/fnhost/host/delivery"
 )
@@ -11,8 +12,8 @@ import (
 func (l *Log) Rerun(ctx context.Context, reruns []delivery.Rerun) ([]delivery.Lease, error) {
 	var calls []call
 	for chunk := range chunks(reruns, maxBatch) {
-		c := l.call(2*len(chunk), l.fence, l.delayed)
-		c.args = append(c.args, l.o.Lease.Milliseconds(), lockLife.Milliseconds(), parkedConsumer, len(chunk))
+		c := l.call(2*len(chunk), l.fence, l.delayed, l.c.keys.Stats(l.sub.Role, time.Now()))
+		c.args = append(c.args, l.o.Lease.Milliseconds(), lockLife.Milliseconds(), parkedConsumer, int(statsLife/time.Second), len(chunk))
 		p := newPlaces(&c)
 		for i := range chunk {
 			r := &chunk[i]

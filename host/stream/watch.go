@@ -63,9 +63,24 @@ func (w *Watch) For(ctx context.Context, match func(stream string, e delivery.En
 }
 
 // next waits for entries of any stream; the lists are in the order of w.streams.
+// Redis ends a wait with the first stream that has something, and leaves out what
+// the same commit has put into others: so they are looked at again, all at once.
 func (w *Watch) next(ctx context.Context) ([][]delivery.Entry, error) {
+	found, err := w.look(ctx, watchBlock)
+	if err != nil || found == nil || len(w.streams) == 1 {
+		return found, err
+	}
+	return w.look(ctx, 0)
+}
+
+// look gives the entries of all streams; if there are none it waits for one.
+func (w *Watch) look(ctx context.Context, wait time.Duration) ([][]delivery.Entry, error) {
 	args := make([]any, 0, 6+2*len(w.streams))
-	args = append(args, "XREAD", "COUNT", watchCount, "BLOCK", watchBlock.Milliseconds(), "STREAMS")
+	args = append(args, "XREAD", "COUNT", watchCount)
+	if wait > 0 {
+		args = append(args, "BLOCK", wait.Milliseconds())
+	}
+	args = append(args, "STREAMS")
 	at := make(map[string]int, len(w.streams))
 	for i, name := range w.streams {
 		key := w.c.keys.Stream(name)

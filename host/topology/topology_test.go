@@ -180,8 +180,10 @@ func TestNewDoesNotKeepItsArguments(t *testing.T) {
 	if _, err := topo.MayEmit("a", "b:tasks"); err != nil {
 		t.Error(err)
 	}
-	if got := topo.Stream("a"); got != "a:tasks" {
-		t.Errorf("stream of role a is %q", got)
+	for name, want := range map[string]string{"a": "a:tasks", "elsewhere": "elsewhere:tasks", "c:log": "c:log", "No-Role": "No-Role"} {
+		if got := topo.Stream(name); got != want {
+			t.Errorf("stream of %s is %q, want %q", name, got, want)
+		}
 	}
 }
 

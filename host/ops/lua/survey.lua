@@ -14,13 +14,40 @@ end
 
 local function first_id(entries) return entries[1] and entries[1][1] or '' end
 
+local function before(a, b)
+  if a == '' or b == '' then return b == '' end
+  local ams, aseq = string.match(a, '^(%d+)-(%d+)$')
+  local bms, bseq = string.match(b, '^(%d+)-(%d+)$')
+  if ams ~= bms then return tonumber(ams) < tonumber(bms) end
+  return tonumber(aseq) < tonumber(bseq)
+end
+
+-- waiting is what the group has handed out and not decided, and the oldest of it,
+-- without what is put off until it is due: that is the consumer `parked`'s.
+local function waiting(key, name)
+  local all = redis.call('XPENDING', key, name)
+  local count, oldest, parked = all[1], all[2] or '', 0
+  for _, consumer in ipairs(all[4] or {}) do
+    if consumer[1] == 'parked' then parked = tonumber(consumer[2]) end
+  end
+  if parked == 0 then return count, oldest end
+  oldest = ''
+  for _, consumer in ipairs(all[4]) do
+    if consumer[1] ~= 'parked' then
+      local first = redis.call('XPENDING', key, name, '-', '+', 1, consumer[1])[1]
+      if first and before(first[1], oldest) then oldest = first[1] end
+    end
+  end
+  return count - parked, oldest
+end
+
 local function group(key, info)
   local g = map(info)
-  local pending = redis.call('XPENDING', key, g.name)
+  local pending, oldest = waiting(key, g.name)
   local undelivered = first_id(redis.call('XRANGE', key, '(' .. g['last-delivered-id'], '+', 'COUNT', 1))
   local lag = g.lag or -1
   if undelivered == '' then lag = 0 end -- whatever Redis counted: there is nothing to read
-  return {g.name, g.consumers, g.pending, lag, pending[2] or '', undelivered}
+  return {g.name, g.consumers, pending, lag, oldest, undelivered}
 end
 
 local function stream(key)

@@ -1,11 +1,11 @@
 -- COMMIT: makes outcomes true, all or nothing for each message, in the order given.
 --   KEYS[2]   the index of delayed messages
 --   KEYS[3]   the minute's counts
---   KEYS[4..] locks and targets, named by their place
+--   KEYS[4..] the lock of each message, then the targets, named by their place
 --   ARGV[3]   life of a done mark, ms     ARGV[4]  life of the counts, s
 --   ARGV[5]   count of messages, then for each:
---     id, place of the lock, fence, outcome, latency us, its bucket,
---     count of values that follow, counts of adds, state writes, cache writes and audit entries, then
+--     id, fence, label (outcome, a space, the latency's bucket), latency us,
+--     shape (counts of adds, state writes, cache writes and audit entries, with spaces between), then
 --       an add or audit entry: place, maxlen (0: none), count of names and values, the names and values
 --       a state write: place, version ('': the key is not there), 1 to delete,
 --                      count and names and values to set, count and names to remove
@@ -18,7 +18,7 @@
 local life = ARGV[3]
 local VERSION = '_v'
 local COMMITTED, LOST, CONFLICT, REFUSED = 0, 1, 2, 3
-local out, acks, counts = {}, {}, {}
+local out, acks, labels, latency, fresh = {}, {}, {}, 0, 0
 local kinds = {}
 
 local function place(at) return KEYS[tonumber(ARGV[at])] end
@@ -38,12 +38,24 @@ local function afterState(at)
   return at + 1 + tonumber(ARGV[at])
 end
 
--- holds says whether the message is ours to decide, or by which answer it already was.
-local function holds(key, id, fence)
-  local v = read(key)
+-- skip gives the place after all parts.
+local function skip(at, shape)
+  for _ = 1, shape.adds do at = afterAdd(at) end
+  for _ = 1, shape.states do at = afterState(at) end
+  for _ = 1, shape.caches + shape.audits do at = afterAdd(at) end
+  return at
+end
+
+-- All locks are read at once, so no message may come twice in one call. MGET says nothing of a key of
+-- another type: what it does not know is read alone.
+local locks = redis.call('MGET', unpack(KEYS, 4, 3 + tonumber(ARGV[5])))
+local held = 'P|' .. owner .. '|'
+
+-- holds says whether message i is ours to decide, or by which answer it already was.
+local function holds(i, id, fence)
+  local v = locks[i] or read(KEYS[3 + i])
   if v == nil then return pending(id) end
-  local p = 'P|' .. owner .. '|' .. fence .. '|'
-  if string.sub(v, 1, #p) == p then return true end
+  if string.find(v, held .. fence .. '|', 1, true) == 1 then return true end
   local d = 'D|' .. owner .. ':' .. fence .. '|'
   if string.sub(v, 1, #d) == d then return false, string.match(v, '([^|]*)$') end
   return false
@@ -57,21 +69,21 @@ local function version(key)
 end
 
 -- check finds whatever would keep the message from being written.
-local function check(at, adds, states, caches)
-  for _ = 1, adds do
+local function check(at, shape)
+  for _ = 1, shape.adds do
     local key = place(at)
     local found = kind(key)
     if found ~= 'stream' and found ~= 'none' then return refuse(key, 'stream', found) end
     at = afterAdd(at)
   end
-  for _ = 1, states do
+  for _ = 1, shape.states do
     local key = place(at)
     local current = version(key)
     if current == nil then return refuse(key, 'hash', redis.call('TYPE', key).ok) end
     if current ~= ARGV[at + 1] then return CONFLICT, key end
     at = afterState(at)
   end
-  for _ = 1, caches do
+  for _ = 1, shape.caches do
     local key = place(at)
     local found = redis.call('TYPE', key).ok
     if found ~= 'hash' and found ~= 'none' then return refuse(key, 'hash', found) end
@@ -96,16 +108,18 @@ end
 
 -- addAll adds the entries, or none of them: it gives the place after them and the first id, or the error.
 local function addAll(at, adds)
-  local made, first = {}, ''
+  local made, first = nil, ''
   for i = 1, adds do
     local id = add(at)
     if failed(id) then
-      for _, m in ipairs(made) do redis.call('XDEL', m[1], m[2]) end
+      while made do
+        redis.call('XDEL', made.key, made.id)
+        made = made.earlier
+      end
       return nil, place(at) .. ': ' .. id.err, general(id.err)
     end
-    made[i] = { place(at), id }
     if i == 1 then first = id end
-    kinds[place(at)] = 'stream'
+    if i < adds then made = { key = place(at), id = id, earlier = made } end
     at = afterAdd(at)
   end
   return at, first
@@ -138,58 +152,82 @@ local function writeCache(at)
   end
 end
 
-local function count(field, by) counts[field] = (counts[field] or 0) + by end
-
--- commit decides one message; at is where its parts begin.
-local function commit(id, key, fence, outcome, at, adds, states, caches, audits)
-  local ours, before = holds(key, id, fence)
+-- commit decides message i, whose parts begin at at. It gives its status, the id or the reason, and the
+-- place after the parts; or an error that concerns every message.
+local function commit(i, id, fence, label, took, at, shape)
+  local ours, before = holds(i, id, fence)
   if before ~= nil then
     acks[#acks + 1] = id
-    return COMMITTED, before
+    return COMMITTED, before, skip(at, shape)
   end
-  if not ours then return LOST, '' end
-  local status, reason = check(at, adds, states, caches)
-  if status ~= COMMITTED then return status, reason end
-  local first, everywhere
-  at, first, everywhere = addAll(at, adds)
-  if at == nil then return REFUSED, first, everywhere end
-  for _ = 1, states do
-    writeState(at, fence)
-    at = afterState(at)
+  if not ours then return LOST, '', skip(at, shape) end
+  local status, reason = check(at, shape)
+  if status ~= COMMITTED then return status, reason, skip(at, shape) end
+  local next, first, everywhere = addAll(at, shape.adds)
+  if next == nil then return REFUSED, first, skip(at, shape), everywhere end
+  for _ = 1, shape.states do
+    writeState(next, fence)
+    next = afterState(next)
   end
-  for _ = 1, caches do
-    writeCache(at)
-    at = afterAdd(at)
+  for _ = 1, shape.caches do
+    writeCache(next)
+    next = afterAdd(next)
   end
-  redis.call('SET', key, 'D|' .. owner .. ':' .. fence .. '|' .. outcome .. '|' .. first, 'PX', life)
-  for _ = 1, audits do
-    add(at)
-    at = afterAdd(at)
+  redis.call('SET', KEYS[3 + i], 'D|' .. owner .. ':' .. fence .. '|' .. label.outcome .. '|' .. first, 'PX', life)
+  for _ = 1, shape.audits do
+    add(next)
+    next = afterAdd(next)
   end
   acks[#acks + 1] = id
-  return COMMITTED, first, nil, true
+  label.count, latency, fresh = label.count + 1, latency + took, fresh + 1
+  return COMMITTED, first, next
+end
+
+-- Labels and shapes are few: each is taken apart once.
+local function labelOf(text)
+  local l = labels[text]
+  if l == nil then
+    local outcome, bucket = string.match(text, '^(.*) (.-)$')
+    l = { outcome = outcome, bucket = bucket, count = 0 }
+    labels[text] = l
+  end
+  return l
+end
+
+local shapes = {}
+local function shapeOf(text)
+  local s = shapes[text]
+  if s == nil then
+    local a, b, c, d = string.match(text, '^(%d+) (%d+) (%d+) (%d+)$')
+    s = { adds = tonumber(a), states = tonumber(b), caches = tonumber(c), audits = tonumber(d) }
+    shapes[text] = s
+  end
+  return s
 end
 
 local at = 6
-for _ = 1, tonumber(ARGV[5]) do
-  local parts = at + 11
-  local status, text, everywhere, fresh = commit(ARGV[at], place(at + 1), ARGV[at + 2], ARGV[at + 3], parts,
-    tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8]), tonumber(ARGV[at + 9]), tonumber(ARGV[at + 10]))
+for i = 1, tonumber(ARGV[5]) do
+  local status, text, everywhere
+  status, text, at, everywhere = commit(i, ARGV[at], ARGV[at + 1], labelOf(ARGV[at + 2]),
+    tonumber(ARGV[at + 3]), at + 5, shapeOf(ARGV[at + 4]))
   -- Only a message before any write can meet such an error, so all that was done so far may be repeated.
   if everywhere then return redis.error_reply(string.match(text, ': %-?(.*)$')) end
-  if fresh then
-    count(ARGV[at + 3], 1)
-    count('latency_us_sum', tonumber(ARGV[at + 4]))
-    count('latency_count', 1)
-    count(ARGV[at + 5], 1)
-  end
   out[#out + 1] = status
   out[#out + 1] = text
-  at = parts + tonumber(ARGV[at + 6])
 end
 
-for field, by in pairs(counts) do redis.pcall('HINCRBY', KEYS[3], field, int(by)) end
-if next(counts) ~= nil then redis.pcall('EXPIRE', KEYS[3], ARGV[4]) end
+if fresh > 0 then
+  local stats = KEYS[3]
+  for _, l in pairs(labels) do
+    if l.count > 0 then
+      redis.pcall('HINCRBY', stats, l.outcome, l.count)
+      redis.pcall('HINCRBY', stats, l.bucket, l.count)
+    end
+  end
+  redis.pcall('HINCRBY', stats, 'latency_us_sum', int(latency))
+  redis.pcall('HINCRBY', stats, 'latency_count', fresh)
+  redis.pcall('EXPIRE', stats, ARGV[4])
+end
 if #acks > 0 then
   if redis.call('EXISTS', KEYS[2]) == 1 then redis.pcall('ZREM', KEYS[2], unpack(acks)) end
   redis.call('XACK', stream, group, unpack(acks))

@@ -1,10 +1,12 @@
 -- RERUN: a new grant, under a new fence, for each message that we hold; or a delay.
 --   KEYS[2]   the fencing counter
 --   KEYS[3]   the index of delayed messages
---   KEYS[4..] locks, and streams for audit entries, named by their place
+--   KEYS[4]   the minute's counts
+--   KEYS[5..] locks, and streams for audit entries, named by their place
 --   ARGV[3]   lease, ms        ARGV[4]  life of an undecided lock, ms
 --   ARGV[5]   consumer that holds delayed messages
---   ARGV[6]   count of messages, then for each:
+--   ARGV[6]   life of the counts, s
+--   ARGV[7]   count of messages, then for each:
 --     id, place of the lock, fence held, attempt and deaths of the next run,
 --     1 to leave memory until it is due, delay ms, count of audit entries, then for each of those:
 --       place of the stream, maxlen (0: none), count of names and values, the names and values
@@ -14,7 +16,8 @@ local lease, life, parked = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local now, us = clock()
 local draw, keep = counter(KEYS[2], us)
 local drawn = false
-local out, at = {}, 7
+local out, at = {}, 8
+local retried = 0
 
 local function answer(status, fence, attempt, deaths)
   out[#out + 1] = status
@@ -51,7 +54,7 @@ local function audits(n, write)
   end
 end
 
-for _ = 1, tonumber(ARGV[6]) do
+for _ = 1, tonumber(ARGV[7]) do
   local id, key, fence = ARGV[at], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2]
   local attempt, deaths = ARGV[at + 3], ARGV[at + 4]
   local park, delay, n = ARGV[at + 5] == '1', tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
@@ -68,6 +71,7 @@ for _ = 1, tonumber(ARGV[6]) do
     local p = parse(v)
     if p ~= nil and p.owner == owner and p.fence == fence then
       done = true
+      if tonumber(attempt) > tonumber(p.attempt) then retried = retried + 1 end
       rerun(key, id, attempt, deaths, park, delay)
     elseif p ~= nil and tonumber(p.fence) > tonumber(fence) and (p.owner == owner or park and p.owner == '') then
       answer(0, p.fence, p.attempt, p.deaths)
@@ -78,4 +82,8 @@ for _ = 1, tonumber(ARGV[6]) do
   audits(n, done)
 end
 if drawn then keep() end
+if retried > 0 then
+  redis.pcall('HINCRBY', KEYS[4], 'retried', retried)
+  redis.pcall('EXPIRE', KEYS[4], ARGV[6])
+end
 return out

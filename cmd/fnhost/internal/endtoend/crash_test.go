@@ -2,6 +2,7 @@ package endtoend
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,4 +57,41 @@ func TestPoisonAmongGoodMessages(t *testing.T) {
 	h.ready()
 	next := w.send("probe", 1, `{}`)
 	wantEach(t, map[string]entry{"": w.results("probe", append(ids, next...))[next[0]]}, uncharged)
+}
+
+// TestManyPoisons: each is found out, whoever else runs beside it.
+func TestManyPoisons(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, []string{"probe"})
+	w.serve().ready()
+	data := slices.Repeat([]string{`{"sleep_ms": 20}`}, 60)
+	for _, i := range []int{3, 20, 41} {
+		data[i] = `{"fail": "exit"}`
+	}
+	ids := w.sendEach("probe", data)
+	results := w.results("probe", ids)
+	letters := w.dead("probe", 3)
+	for _, i := range []int{3, 20, 41} {
+		wantLetter(t, letters[ids[i]], "poison", "exit status 3")
+		delete(results, ids[i])
+	}
+	wantEach(t, results, uncharged)
+}
+
+// TestTwoHostsShareTheWork while one of them stops and another comes.
+func TestTwoHostsShareTheWork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, []string{"probe"}, noLease)
+	first, second := w.serve().ready(), w.serve().ready()
+	ids := w.send("probe", 1200, `{"sleep_ms": 200}`)
+	w.until("probe:results", 100)
+	first.stop()
+	third := w.serve().ready()
+	results := w.results("probe", ids)
+	wantEach(t, results, uncharged)
+	pids := pidsOf(t, results)
+	if !pids[first.pluginPID("probe")] || !pids[second.pluginPID("probe")] {
+		t.Errorf("results of processes %v, want those of both hosts", pids)
+	}
+	third.mustLive()
 }

@@ -8,6 +8,8 @@ import (
 
 func TestResultsOfOversize(t *testing.T) {
 	t.Parallel()
+	heavy.Lock()
+	defer heavy.Unlock()
 	w := newWorld(t, []string{"probe"})
 	h := w.serve().ready()
 	before := w.send("probe", 20, `{"sleep_ms": 5}`)

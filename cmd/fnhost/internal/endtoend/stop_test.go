@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // pidsOf are the plugin processes that gave the results.
@@ -24,14 +25,17 @@ func pidsOf(t *testing.T, results map[string]entry) map[int]bool {
 // fault of its own.
 var uncharged = entry{"status": "ok", "attempt": "1"}
 
+// noLease makes a test fail whose messages wait for the end of a lease.
+const noLease = "OPS_LEASE_TTL=10m"
+
 func TestStopUnderLoadFinishesAndHandsBack(t *testing.T) {
 	t.Parallel()
 	for name, signal := range map[string]syscall.Signal{"SIGTERM": syscall.SIGTERM, "SIGINT": syscall.SIGINT} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, []string{"probe"})
+			w := newWorld(t, []string{"probe"}, noLease)
 			first := w.serve().ready()
-			ids := w.send("probe", 600, `{"sleep_ms": 200}`)
+			ids := w.send("probe", 400, `{"sleep_ms": 500}`)
 			w.until("probe:results", 100)
 			first.signal(signal)
 			first.wantExit(0)
@@ -41,7 +45,7 @@ func TestStopUnderLoadFinishesAndHandsBack(t *testing.T) {
 			if pid := first.pluginPID("probe"); alive(pid) {
 				t.Errorf("plugin %d outlives its host", pid)
 			}
-			w.serve().ready() // at once: nothing waits for a lease
+			w.serve().ready()
 			results := w.results("probe", ids)
 			wantEach(t, results, uncharged)
 			if pids := pidsOf(t, results); len(pids) != 2 {
@@ -58,9 +62,9 @@ func TestStopUnderLoadFinishesAndHandsBack(t *testing.T) {
 // uncharged, and runs again on the next host.
 func TestDrainThatTakesTooLong(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, []string{"probe"})
+	w := newWorld(t, []string{"probe"}, noLease)
 	first := w.serve("FNHOST_DRAIN_TIMEOUT=200ms").ready()
-	ids := w.send("probe", 40, `{"sleep_ms": 4000}`)
+	ids := w.send("probe", 40, `{"sleep_ms": 6000}`)
 	w.wantAudit("started", len(ids))
 	first.stop()
 	if n := w.length("probe:results"); n != 0 {
@@ -90,4 +94,26 @@ func TestHostKilled(t *testing.T) {
 	w.wantAudit("succeeded", len(ids))
 	w.wantStats("probe", map[string]int{"ok": len(ids)})
 	other.mustLive()
+}
+
+// TestSecondInterruptEndsAtOnce and leaves its messages to the next host, once
+// their leases have ended.
+func TestSecondInterruptEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, []string{"probe"}, "OPS_LEASE_TTL=1s")
+	first := w.serve().ready()
+	ids := w.send("probe", 10, `{"sleep_ms": 20000}`)
+	w.wantAudit("started", len(ids))
+	first.signal(syscall.SIGINT)
+	eventually(t, func() bool { return first.find("stopping: finishing what runs, handing back the rest") != nil }, saying("the host does not stop"))
+	time.Sleep(500 * time.Millisecond) // sooner, it would be taken for the same
+	first.signal(syscall.SIGINT)
+	first.wantExit(130)
+	orphan := first.pluginPID("probe")
+	eventually(t, func() bool { return !alive(orphan) }, saying("the plugin outlives its host"))
+	if n := w.length("probe:results"); n != 0 {
+		t.Errorf("%d results: the host waited for its handlers", n)
+	}
+	w.serve().ready()
+	w.wantAudit("reclaimed", len(ids))
 }

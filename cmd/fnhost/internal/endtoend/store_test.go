@@ -62,14 +62,14 @@ func TestRedisKilledUnderLoad(t *testing.T) {
 func TestRedisStalledWhileStateIsLoaded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, []string{"probe"})
-	w.config("roles:\n  probe:\n    timeout: 2s\n    max_retries: 20\n")
+	w.config("roles:\n  probe:\n    timeout: 4s\n    max_retries: 20\n")
 	h := w.serve().ready()
 	pid := h.pluginPID("probe")
 	// They sleep until Redis stalls, and load their state then.
-	ids := w.send("probe", 40, `{"sleep_ms": 1000, "state": {"key": "k", "add": 0}}`)
+	ids := w.send("probe", 40, `{"sleep_ms": 3000, "state": {"key": "k", "add": 0}}`)
 	w.wantAudit("started", len(ids))
 	w.server.Pause()
-	time.Sleep(5 * time.Second) // the length of the stall is what is tested
+	time.Sleep(6 * time.Second) // the length of the stall is what is tested
 	if code, _ := h.get("/healthz"); code != http.StatusOK {
 		t.Errorf("/healthz is %d while Redis stalls", code)
 	}
@@ -90,4 +90,23 @@ func TestRedisStalledWhileStateIsLoaded(t *testing.T) {
 	}
 	h.ready()
 	wantEach(t, w.results("probe", append(ids, w.send("probe", 5, `{}`)...)), entry{"status": "ok"})
+}
+
+// TestGroupLost: somebody destroys the group under load; it is made again where
+// it was, and every message still has one result.
+func TestGroupLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, []string{"probe"}, "OPS_LEASE_TTL=1s")
+	h := w.serve().ready()
+	ids := w.send("probe", 400, `{"sleep_ms": 200}`)
+	w.until("probe:results", 50)
+	if err := w.redis.XGroupDestroy(t.Context(), w.key("probe:tasks"), "probe-workers").Err(); err != nil {
+		t.Fatal(err)
+	}
+	ids = append(ids, w.send("probe", 20, `{}`)...)
+	wantEach(t, w.results("probe", ids), uncharged)
+	if h.find("a consumer group was lost") == nil {
+		t.Error("the log does not say that the group was lost")
+	}
+	h.ready()
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +23,9 @@ import (
 // patience is how long a test waits for what has to come: much longer than it
 // takes, since the machine may be busy.
 const patience = 90 * time.Second
+
+// heavy keeps tests apart that move a hundred MiB.
+var heavy sync.Mutex
 
 // A world is one test's Redis, plugin directory and settings.
 type world struct {

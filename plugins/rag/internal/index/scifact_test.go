@@ -20,9 +20,9 @@ import (
 	"github.com/fnhost/fnhost/plugins/rag/internal/text"
 )
 
-// TestSciFact measures ranking on a public collection with relevance judgements;
+// TestAcceptIndex measures ranking on a public collection with relevance judgements;
 // see docs/acceptance.md for its layout. TESTDATA names the folder above it.
-func TestSciFact(t *testing.T) {
+func TestAcceptIndex(t *testing.T) {
 	dir := filepath.Join(os.Getenv("TESTDATA"), "scifact")
 	x := open(t)
 	began := time.Now()
