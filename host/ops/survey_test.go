@@ -115,6 +115,26 @@ func TestLook(t *testing.T) {
 	}
 }
 
+// What a function has put off for an hour is not stuck.
+func TestWhatIsPutOffIsNotPending(t *testing.T) {
+	t.Parallel()
+	for name, client := range servers(t) {
+		must(t, client, "XGROUP CREATE test:a g 0 MKSTREAM")
+		for _, id := range []string{"1000-0", "2000-0", "10000-0"} {
+			must(t, client, "XADD test:a "+id+" data x")
+		}
+		must(t, client, "XREADGROUP GROUP g me STREAMS test:a >")
+		must(t, client, "XCLAIM test:a g parked 0 1000-0 2000-0")
+		survey, err := Look(t.Context(), client, keys, []string{"a"})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if g := survey.Streams["a"].Groups["g"]; g.Pending != 1 || g.OldestPending != "10000-0" {
+			t.Errorf("%s: group %+v, want 1 pending, the one that is not parked", name, g)
+		}
+	}
+}
+
 // Redis loses count of a group's lag when entries that it has not read are deleted.
 func TestUnknownLag(t *testing.T) {
 	t.Parallel()

@@ -237,6 +237,12 @@ func TestRerunRepeatedAnswersTheSame(t *testing.T) {
 		if n, _ := w.c.Len(w.Context(), "audit:events"); n != 2 {
 			w.Errorf("%d audit events, want 2", n)
 		}
+		// One of the two was charged, and it counts once however often it is asked.
+		stats := w.c.Commands().HGetAll(w.Context(), w.c.Keys().Stats(l.sub.Role, time.Now())).Val()
+		last := w.c.Commands().HGetAll(w.Context(), w.c.Keys().Stats(l.sub.Role, time.Now().Add(-time.Minute))).Val()
+		if stats["retried"]+last["retried"] != "1" {
+			w.Errorf("the minute counts %v, and the one before %v; want 1 retried", stats, last)
+		}
 		// The old grant is void: a handler that was cancelled cannot commit any more.
 		w.wantStatuses(w.commit(l, done(held[0])), delivery.CommitLost)
 		// Nor can the new one be lost by the old one's renewal.

@@ -114,6 +114,6 @@ func TestSecondInterruptEndsAtOnce(t *testing.T) {
 	if n := w.length("probe:results"); n != 0 {
 		t.Errorf("%d results: the host waited for its handlers", n)
 	}
-	w.serve().ready()
+	w.serve("FNHOST_DRAIN_TIMEOUT=100ms").ready()
 	w.wantAudit("reclaimed", len(ids))
 }
