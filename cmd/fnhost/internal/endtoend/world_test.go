@@ -94,7 +94,7 @@ func (w *world) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(built, "fnhost"), args...)
 	cmd.Dir = w.dir
 	cmd.Env = append([]string{
-		"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "HOME=" + w.dir,
+		"PATH=" + os.Getenv("PATH"), "TMPDIR=" + built, "HOME=" + w.dir,
 		"FNHOST_METRICS_ADDR=127.0.0.1:0", "FNHOST_ADMIN_ADDR=off",
 	}, w.env...)
 	return cmd
