@@ -61,7 +61,7 @@ func demo(ctx context.Context, s *session) error {
 		return fail(exitFailed, "'fnhost dlq list rag' and 'fnhost dlq list persist' have what failed", "the job ended: %w", err)
 	case errors.Is(err, fs.ErrNotExist):
 		return fail(exitNotFound, "give --goroot: the folder that 'go env GOROOT' prints on a machine with Go", "the job ended: %w", err)
-	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+	case ctx.Err() == nil && timed.Err() != nil: // whatever call the deadline has cut short
 		return fail(exitTimeout, "is a host running with roles rag and persist? 'fnhost check rag persist' says", "the job was not done within %s: %w", wait, err)
 	default:
 		return fmt.Errorf("the job ended: %w", err)

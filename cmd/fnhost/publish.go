@@ -166,7 +166,7 @@ func (s *session) publishAndWait(ctx context.Context, sub topology.Subscription,
 		return err
 	}
 	answer, err := watch.Await(timed, sub, dlq, p.Entry)
-	if errors.Is(err, context.DeadlineExceeded) {
+	if err != nil && ctx.Err() == nil && timed.Err() != nil { // whatever call the deadline has cut short
 		return fail(exitTimeout, fmt.Sprintf("is a host running that serves role %s? 'fnhost check %[1]s' says; or wait longer with --timeout", sub.Role),
 			"entry %s of %s has no result after %s", p.Entry, sub.Stream, wait)
 	}
