@@ -50,6 +50,7 @@ type Client struct {
 
 // Open prepares a client; it does not connect. The error is [ErrUnsupportedURL].
 func Open(o Options) (*Client, error) {
+	quiet()
 	base, err := parseURL(o.URL)
 	if err != nil {
 		return nil, err
