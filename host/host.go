@@ -198,6 +198,7 @@ func (h *Host) serve(ctx context.Context) error {
 	for _, r := range h.roles {
 		r.start(ctx, h)
 	}
+	h.serving.Go(func() { h.promote(ctx) })
 	h.waiting = ""
 	h.log.Info("serving", "roles", len(h.roles), "redis", h.redis.String(), "namespace", h.cfg.Namespace)
 	return nil

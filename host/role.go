@@ -91,6 +91,7 @@ func (r *role) start(ctx context.Context, h *Host) {
 		Role: r.name, Host: h.consumer, Function: r.function, Topology: h.topology.Load, DLQ: played.DLQ,
 		Policy: retry.Policy{MaxRetries: policy.MaxRetries, Backoff: policy.RetryBackoff, BackoffMax: policy.RetryBackoffMax},
 		Window: policy.Window, Timeout: policy.Timeout, Grace: cancelGrace, Lease: h.cfg.LeaseTTL, MaxLen: h.cfg.StreamMaxLen,
+		Batch:    int(r.function.Description().GetPolicies().GetBatch()),
 		Observer: observers{metrics}, Logger: h.log,
 	}
 	if h.audit != nil {

@@ -23,6 +23,22 @@ type Handler interface {
 	Handle(ctx context.Context, m *Message) (*Reply, error)
 }
 
+// A BatchHandler is a [Handler] that can take several messages of one
+// partitionkey together, as many as [Function.Batch] allows: so a busy key costs
+// one commit for many messages. Messages without a partitionkey, and those that
+// failed before, come singly through Handle.
+//
+// The messages are in their order in the stream. A nil error means that all of
+// them are done: their replies, and what was changed through [State] and [Cache],
+// which belong to the whole batch, become true in one step, all or nothing. After
+// an error, of whatever kind, or a panic, nothing of it does, no message is
+// charged, and each is run again through Handle, one after another: so the
+// verdict on a single message is always Handle's.
+type BatchHandler interface {
+	Handler
+	HandleBatch(ctx context.Context, messages []*Message) (*BatchReply, error)
+}
+
 // HandlerFunc makes a function a [Handler].
 type HandlerFunc func(ctx context.Context, m *Message) (*Reply, error)
 
@@ -50,6 +66,7 @@ type Function struct {
 	// Zero values leave the choice to the host. fnhost.yaml overrides them all.
 	Concurrency  int            // handlers at once
 	Window       int            // messages held by the host for this function
+	Batch        int            // messages of one partitionkey handed over together, at most 128; needs a [BatchHandler]
 	Timeout      time.Duration  // of one handler run
 	MaxRetries   *int           // attempts = 1 + retries
 	RetryBackoff *time.Duration // before the first retry; doubles

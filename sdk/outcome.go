@@ -39,11 +39,11 @@ func (e *panicError) Error() string {
 
 // outcome turns what the handler returned into what the host is told. cause is
 // why the handler's context had ended, nil if it had not.
-func (r *running) outcome(reply *Reply, err, cause error) *fnhostv1.Outcome {
+func (r *running) outcome(replies []*Reply, err, cause error) *fnhostv1.Outcome {
 	o := &fnhostv1.Outcome{}
 	switch {
 	case err == nil:
-		r.done(o, reply)
+		r.done(o, replies)
 	case cause != nil && excused(err, cause):
 		endedBy(o, err, cause)
 	default:
@@ -144,15 +144,17 @@ func unwrapFirst(err error) error {
 }
 
 // done is the verdict of a handler without an error, unless what it left behind
-// cannot be carried.
-func (r *running) done(o *fnhostv1.Outcome, reply *Reply) {
+// cannot be carried. There is a reply for each message of the delivery.
+func (r *running) done(o *fnhostv1.Outcome, replies []*Reply) {
 	done := &fnhostv1.Done{}
 	done.State, done.Cache = r.writes()
-	if reply != nil {
-		done.Result, done.ContentType = reply.Data, strings.ToValidUTF8(reply.ContentType, "\uFFFD")
-		for _, e := range reply.Emissions {
-			done.Emissions = append(done.Emissions, e.wire())
+	for i, reply := range replies {
+		part := reply.part()
+		if i > 0 {
+			done.Parts = append(done.Parts, part)
+			continue
 		}
+		done.Result, done.ContentType, done.Emissions = part.GetResult(), part.GetContentType(), part.GetEmissions()
 	}
 	o.Verdict = &fnhostv1.Outcome_Done{Done: done}
 	if problem := oversize(o, done); problem != "" {
@@ -160,17 +162,40 @@ func (r *running) done(o *fnhostv1.Outcome, reply *Reply) {
 	}
 }
 
-func oversize(o *fnhostv1.Outcome, done *fnhostv1.Done) string {
-	if n := len(done.GetResult()); n > MaxDataBytes {
-		return fmt.Sprintf("the result's data has %d bytes, the limit is %d", n, MaxDataBytes)
+// part is what one message leaves behind; r may be nil.
+func (r *Reply) part() *fnhostv1.Part {
+	p := &fnhostv1.Part{}
+	if r == nil {
+		return p
 	}
-	for _, e := range done.GetEmissions() {
-		if n := len(e.GetData()); n > MaxDataBytes {
-			return fmt.Sprintf("the data of the emission to %s has %d bytes, the limit is %d", e.GetTo(), n, MaxDataBytes)
+	p.Result, p.ContentType = r.Data, strings.ToValidUTF8(r.ContentType, "\uFFFD")
+	for _, e := range r.Emissions {
+		p.Emissions = append(p.Emissions, e.wire())
+	}
+	return p
+}
+
+func oversize(o *fnhostv1.Outcome, done *fnhostv1.Done) string {
+	parts := append([]*fnhostv1.Part{{Result: done.GetResult(), Emissions: done.GetEmissions()}}, done.GetParts()...)
+	for _, p := range parts {
+		if problem := oversizePart(p); problem != "" {
+			return problem
 		}
 	}
 	if n := proto.Size(o); n > MaxMessageBytes-frameOverhead {
 		return fmt.Sprintf("result, emissions, state and cache writes have %d bytes together, the limit is %d", n, MaxMessageBytes-frameOverhead)
+	}
+	return ""
+}
+
+func oversizePart(p *fnhostv1.Part) string {
+	if n := len(p.GetResult()); n > MaxDataBytes {
+		return fmt.Sprintf("the result's data has %d bytes, the limit is %d", n, MaxDataBytes)
+	}
+	for _, e := range p.GetEmissions() {
+		if n := len(e.GetData()); n > MaxDataBytes {
+			return fmt.Sprintf("the data of the emission to %s has %d bytes, the limit is %d", e.GetTo(), n, MaxDataBytes)
+		}
 	}
 	return ""
 }
@@ -180,6 +205,9 @@ const frameOverhead = 1 << 10
 
 func (e *Emission) wire() *fnhostv1.Emission {
 	w := &fnhostv1.Emission{To: strings.ToValidUTF8(e.To, "\uFFFD"), Data: e.Data}
+	if ms := e.NotBefore.UnixMilli(); ms > 0 { // the zero time is long before 1970
+		w.NotBefore = uint64(ms)
+	}
 	if e.Type != "" {
 		w.Attributes = append(w.Attributes, attribute("type", e.Type))
 	}

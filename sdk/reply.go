@@ -3,6 +3,7 @@ package sdk
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
 // A Reply is what a finished message leaves behind. All of it becomes true in
@@ -23,6 +24,17 @@ type Emission struct {
 	Type       string // the message type
 	Attributes []Attribute
 	Data       []byte
+	// NotBefore is when the entry appears on its stream, to the millisecond; zero:
+	// at once. It is kept with the message's outcome, and appears within a second
+	// or two of its time, as long as any host lives.
+	NotBefore time.Time
+}
+
+// A BatchReply is what a finished batch leaves behind.
+type BatchReply struct {
+	// Replies has one for each message, in their order; a nil one means done with
+	// nothing to say.
+	Replies []*Reply
 }
 
 // Result gives a reply whose data is v as JSON.

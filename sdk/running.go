@@ -88,36 +88,54 @@ func (r *running) isOver() bool {
 	return r.over
 }
 
-func loadState(ctx context.Context, key string) (*StateValue, error) {
+func loadState(ctx context.Context, key string, fields []string) (*StateValue, error) {
 	r, err := current(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if v := r.state(key, nil); v != nil {
-		return v, nil
+	have := r.state(key)
+	if have != nil && have.knows(fields) {
+		return have, nil
 	}
-	loaded, err := r.load(ctx, key, &fnhostv1.Load{What: &fnhostv1.Load_StateKey{StateKey: key}})
+	loaded, err := r.load(ctx, key, &fnhostv1.Load{What: &fnhostv1.Load_StateKey{StateKey: key}, Fields: bytesOf(fields)})
 	if err != nil {
 		return nil, fmt.Errorf("reading state %q: %w", key, err)
 	}
-	fields := fieldMap(loaded.GetFields())
-	return r.state(key, &StateValue{
-		key: key, version: loaded.GetVersion(), found: loaded.GetFound(), loaded: fields, now: maps.Clone(fields),
-	}), nil
+	return r.keep(key, fields, loaded)
 }
 
-// state gives the value of the key, which becomes v if there is none yet.
-func (r *running) state(key string, v *StateValue) *StateValue {
+// state gives what this run has of the key, nil if nothing yet.
+func (r *running) state(key string) *StateValue {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if have := r.states[key]; have != nil || v == nil {
-		return have
+	return r.states[key]
+}
+
+// keep makes what was loaded of the key a part of what this run has of it.
+func (r *running) keep(key string, fields []string, loaded *fnhostv1.Loaded) (*StateValue, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v := r.states[key]
+	if v == nil {
+		v = newStateValue(key, loaded)
+		if r.states == nil {
+			r.states = map[string]*StateValue{}
+		}
+		r.states[key] = v
 	}
-	if r.states == nil {
-		r.states = map[string]*StateValue{}
+	if v.version != loaded.GetVersion() {
+		return nil, fmt.Errorf("state %q changed between two reads of one run: %w", key, Snooze(0))
 	}
-	r.states[key] = v
-	return v
+	v.learn(fields, fieldMap(loaded.GetFields()))
+	return v, nil
+}
+
+func bytesOf(values []string) [][]byte {
+	var b [][]byte
+	for _, v := range values {
+		b = append(b, []byte(v))
+	}
+	return b
 }
 
 func (r *running) loadCache(ctx context.Context, key string) (map[string]string, bool, error) {

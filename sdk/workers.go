@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"fmt"
 	"runtime/debug"
 	"time"
 
@@ -68,7 +69,7 @@ func (w *work) next() *running {
 // handler does.
 func (w *work) run(r *running) {
 	var (
-		reply    *Reply
+		replies  []*Reply
 		err      error
 		returned bool
 	)
@@ -77,16 +78,45 @@ func (w *work) run(r *running) {
 		if !returned {
 			err = &panicError{value: recover(), stack: string(debug.Stack())}
 		}
-		w.finish(r, reply, err)
+		w.finish(r, replies, err)
 	}()
 	r.message = newMessage(r.delivery)
-	reply, err = w.handler.Handle(r.ctx, r.message)
+	replies, err = r.handle(w.handler)
 	returned = true
 }
 
-func (w *work) finish(r *running, reply *Reply, err error) {
+// handle calls the handler with the message, or the messages, of the delivery,
+// and gives a reply for each.
+func (r *running) handle(h Handler) ([]*Reply, error) {
+	more := r.delivery.GetMore()
+	if len(more) == 0 {
+		reply, err := h.Handle(r.ctx, r.message)
+		return []*Reply{reply}, err
+	}
+	batch, ok := h.(BatchHandler)
+	if !ok {
+		return nil, fmt.Errorf("%d messages came at once, and the handler takes one", 1+len(more))
+	}
+	messages := make([]*Message, 0, 1+len(more))
+	messages = append(messages, r.message)
+	for _, d := range more {
+		messages = append(messages, newMessage(d))
+	}
+	reply, err := batch.HandleBatch(r.ctx, messages)
+	switch {
+	case err != nil:
+		return nil, err
+	case reply == nil:
+		return make([]*Reply, len(messages)), nil
+	case len(reply.Replies) != len(messages):
+		return nil, fmt.Errorf("HandleBatch gave %d replies to %d messages", len(reply.Replies), len(messages))
+	}
+	return reply.Replies, nil
+}
+
+func (w *work) finish(r *running, replies []*Reply, err error) {
 	took := time.Since(r.started)
-	o := r.judge(reply, err)
+	o := r.judge(replies, err)
 	r.end()
 	o.HandlerUs = uint64(took.Microseconds())
 	w.mu.Lock()
@@ -97,14 +127,14 @@ func (w *work) finish(r *running, reply *Reply, err error) {
 
 // judge gives the outcome even when what the handler returned cannot be asked,
 // as an error that is a nil pointer.
-func (r *running) judge(reply *Reply, err error) (o *fnhostv1.Outcome) {
+func (r *running) judge(replies []*Reply, err error) (o *fnhostv1.Outcome) {
 	defer func() {
 		if v := recover(); v != nil {
 			o = &fnhostv1.Outcome{}
 			failed(o, &panicError{value: v, stack: string(debug.Stack())})
 		}
 	}()
-	return r.outcome(reply, err, context.Cause(r.ctx))
+	return r.outcome(replies, err, context.Cause(r.ctx))
 }
 
 // close lets no further delivery in; those that are queued still start.

@@ -34,11 +34,15 @@ func (a *app) publishCommand() *cli.Command {
 			&cli.StringFlag{Name: "key", Usage: "partition key: messages with the same one run one after another"},
 			&cli.StringSliceFlag{Name: "header", Aliases: []string{"H"}, Usage: "a further attribute, as subject=x; may be repeated"},
 			&cli.StringFlag{Name: "replyto", Usage: "an input stream that the result goes to as well"},
+			&cli.DurationFlag{Name: "delay", Usage: "how long from now the message appears on its stream, as 5m; a host that knows the stream puts it there"},
 			&cli.BoolFlag{Name: "wait", Aliases: []string{"w"}, Usage: "wait for the result and print it; exit 1 if the message was dead-lettered"},
 			&cli.DurationFlag{Name: "timeout", Usage: "of --wait", Value: 30 * time.Second},
 		},
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, 1, "a role or a stream"); err != nil {
+				return err
+			}
+			if err := checkDelay(c); err != nil {
 				return err
 			}
 			task, err := a.task(c) // what is wrong with it does not need Redis
@@ -48,6 +52,16 @@ func (a *app) publishCommand() *cli.Command {
 			return a.withRedis(func(ctx context.Context, s *session) error { return s.publish(ctx, task) })(c)
 		},
 	}
+}
+
+func checkDelay(c *cli.Context) error {
+	switch delay := c.Duration("delay"); {
+	case delay < 0:
+		return usage("give --delay a duration from now, as 5m", "--delay %s is before now", delay)
+	case delay > 0 && c.Bool("wait"):
+		return usage("give one of them; 'fnhost tail' shows the results as they come", "--wait cannot wait for a message that is put off by --delay")
+	}
+	return nil
 }
 
 func (a *app) task(c *cli.Context) (call.Task, error) {
@@ -125,11 +139,19 @@ type publication struct {
 	ID     string `json:"id"`
 	Type   string `json:"type"`
 	Bytes  int    `json:"bytes"` // of the data
+	// Due is when a message that is put off appears on its stream, where it then
+	// gets its entry id.
+	Due time.Time `json:"due,omitzero"`
 }
 
 var publicationColumns = []render.Column[publication]{
 	{Key: "stream", Cell: func(p publication) string { return p.Stream }},
-	{Key: "entry", Cell: func(p publication) string { return p.Entry }},
+	{Key: "entry", Cell: func(p publication) string {
+		if p.Entry == "" {
+			return "due " + p.Due.Format(time.RFC3339)
+		}
+		return p.Entry
+	}},
 	{Key: "id", Cell: func(p publication) string { return p.ID }},
 	{Key: "type", Cell: func(p publication) string { return p.Type }},
 }
@@ -142,11 +164,28 @@ func (s *session) publish(ctx context.Context, task call.Task) error {
 	if s.c.Bool("wait") {
 		return s.publishAndWait(ctx, sub, task)
 	}
-	p, err := call.Publish(ctx, s.streams, sub.Stream, task)
+	published := publication{Stream: sub.Stream, Type: task.Type, Bytes: len(task.Data)}
+	var to call.Log = s.streams
+	if delay := s.c.Duration("delay"); delay > 0 {
+		published.Due = time.Now().Add(delay).UTC().Truncate(time.Millisecond)
+		to = later{s.streams, published.Due}
+	}
+	p, err := call.Publish(ctx, to, sub.Stream, task)
 	if err != nil {
 		return err
 	}
-	return render.One(s.print, publicationColumns, publication{sub.Stream, p.Entry, p.ID, task.Type, len(task.Data)})
+	published.Entry, published.ID = p.Entry, p.ID
+	return render.One(s.print, publicationColumns, published)
+}
+
+// later is a log on which what is published appears when it is due.
+type later struct {
+	*stream.Client
+	due time.Time
+}
+
+func (l later) Publish(ctx context.Context, stream string, fields []string) (string, error) {
+	return "", l.PublishAt(ctx, stream, fields, l.due)
 }
 
 func (s *session) publishAndWait(ctx context.Context, sub topology.Subscription, task call.Task) error {

@@ -87,6 +87,10 @@ type Delivery struct {
 	Message Message       // the entry, read as CloudEvents attributes and data
 	Timeout time.Duration // of the handler, from when it starts
 	Trace   string        // W3C traceparent of this run; empty: not traced
+	// More are further messages of the same key that the function gets with this
+	// one, in their order: a batch, which has one number, one timeout and one
+	// reply. They are deliveries without a number of their own.
+	More []*Delivery
 }
 
 // Verdict is what the function, or its end, says about a delivery.
@@ -128,8 +132,16 @@ type Reply struct {
 	Emissions   []Emission
 	State       []StateWrite
 	Cache       []CacheWrite
+	Parts       []Part        // of a batch: what Done says of Delivery.More, in its order
 	Took        time.Duration // the handler's own time
 	Plugin      Plugin        // who answered
+}
+
+// A Part is what a batch's reply says of one of its further messages.
+type Part struct {
+	Result      []byte
+	ContentType string
+	Emissions   []Emission
 }
 
 // Plugin names the exact binary that ran a message.
@@ -142,6 +154,8 @@ type Plugin struct {
 type Emission struct {
 	To     string   // a stream, or a role: that role's first input stream
 	Fields []string // attributes and data, names and values in turn
+	// NotBefore is when it appears on the stream; zero, or past: at once.
+	NotBefore time.Time
 }
 
 // A StateWrite changes one key of the role's keyed state if its version is
@@ -151,7 +165,7 @@ type StateWrite struct {
 	Version string // empty: the key did not exist
 	Set     []string
 	Remove  []string
-	Delete  bool
+	Delete  bool // remove the whole key, before anything is set
 }
 
 // A CacheWrite replaces one key of the role's cache; an empty Set removes it.
@@ -184,6 +198,8 @@ type Add struct {
 	Stream string // without the namespace
 	Fields []string
 	MaxLen int64 // trims the stream to about this many entries; 0: no trimming
+	// NotBefore parks the entry until then; zero, or past: it is added at once.
+	NotBefore time.Time
 }
 
 // A Commit makes one outcome true, all or nothing: adds, state and cache writes,
@@ -196,6 +212,18 @@ type Commit struct {
 	Cache   []CacheWrite
 	Audit   []Add         // added if it can be; never a reason to fail
 	Latency time.Duration // from the entry's time to now, for the minute's counts
+	// Also are further messages whose outcomes become true in this same commit:
+	// all of it or nothing. State and cache writes are of all of them together.
+	Also []Member
+}
+
+// A Member is what a commit of several messages says of one of the further ones.
+type Member struct {
+	Held
+	Outcome string
+	Adds    []Add
+	Audit   []Add
+	Latency time.Duration
 }
 
 // CommitStatus is what became of a commit.
@@ -204,7 +232,7 @@ type CommitStatus uint8
 // Answers of commit.
 const (
 	Committed  CommitStatus = iota
-	CommitLost              // the message is another's now; nothing was written
+	CommitLost              // the message, or one of several, is another's now; nothing was written
 	Conflict                // a state version has changed; nothing was written
 	Refused                 // a target cannot take its entry; nothing was written
 )
@@ -219,6 +247,8 @@ type CommitResult struct {
 	Status CommitStatus
 	Entry  string // id of the first added entry
 	Reason string // of Refused: the key and what is wrong with it
+	// Lost are, of CommitLost, the ids of those messages that are another's.
+	Lost []string
 }
 
 // Cause says why a delivery is cancelled.

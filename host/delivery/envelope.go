@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -49,8 +50,8 @@ func (r Result) Fields(d *Delivery) []string {
 		"causationid", m.ID,
 		"entryid", d.Entry.ID,
 	)
-	if m.PartitionKey != "" {
-		fields = append(fields, "partitionkey", m.PartitionKey)
+	if key := cmp.Or(m.ReplyKey, m.PartitionKey); key != "" {
+		fields = append(fields, "partitionkey", key)
 	}
 	fields = append(fields, "status", r.Status, "attempt", strconv.Itoa(d.Grant.Attempt))
 	if d.Trace != "" {

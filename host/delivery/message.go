@@ -18,6 +18,7 @@ type Message struct {
 	CorrelationID string
 	PartitionKey  string
 	ReplyTo       string
+	ReplyKey      string // the partitionkey of the result; empty: the message's own
 	TraceParent   string
 	Expiry        time.Time // zero: never
 	Time          time.Time // of the attribute, or else of the entry's id
@@ -80,6 +81,8 @@ func (m *Message) lift(name, value string) {
 		set(&m.PartitionKey)
 	case "replyto":
 		set(&m.ReplyTo)
+	case "replykey":
+		set(&m.ReplyKey)
 	case "traceparent":
 		if ValidTrace(value) {
 			set(&m.TraceParent)

@@ -138,7 +138,7 @@ func (r *Role) addEmissions(c *delivery.Commit, d *delivery.Delivery, emissions 
 			"causationid", d.Message.ID,
 			"traceparent", d.Trace,
 		)
-		c.Adds = append(c.Adds, delivery.Add{Stream: stream, Fields: fields})
+		c.Adds = append(c.Adds, delivery.Add{Stream: stream, Fields: fields, NotBefore: e.NotBefore})
 	}
 }
 

@@ -23,6 +23,10 @@ type item struct {
 	place    *list.Element
 	due      time.Time   // of delayed
 	again    *settlement // of delayed: not another run, but this once more
+
+	followers []*item // that the function has with this one, or whose outcome is settled with its
+	leader    *item   // of such a follower
+	solo      bool    // it runs by itself from now on: a batch with it has failed
 }
 
 type state uint8
@@ -62,12 +66,17 @@ func (r *Role) admit(items []*item, asked time.Time) {
 
 // enter puts a message in its lane; if it is the first there, it may run.
 func (r *Role) enter(it *item) {
-	it.state = waiting
 	if key := it.d.Message.PartitionKey; key != "" {
 		r.lanes[key] = append(r.lanes[key], it)
-		if r.lanes[key][0] != it {
-			return
-		}
+	}
+	r.resume(it)
+}
+
+// resume has a message wait for its turn in its lane.
+func (r *Role) resume(it *item) {
+	it.state = waiting
+	if key := it.d.Message.PartitionKey; key != "" && r.lanes[key][0] != it {
+		return
 	}
 	r.queue(it)
 }
@@ -145,7 +154,8 @@ func (r *Role) tooLate(it *item, now time.Time) bool {
 // changed after it was handed over; another run of the message is another one.
 func (r *Role) handOver(it *item, now time.Time) *delivery.Delivery {
 	d := *it.d
-	d.Number, d.Timeout = r.numbers.Add(1), r.cfg.Timeout
+	d.Number, d.Timeout, d.More = r.numbers.Add(1), r.cfg.Timeout, nil
+	r.gather(it, &d, now)
 	it.d, it.state = &d, out
 	r.out[d.Number] = it
 	it.place = r.order.PushBack(it)
@@ -162,7 +172,9 @@ func (r *Role) handOver(it *item, now time.Time) *delivery.Delivery {
 func (r *Role) markStarted(it *item, now time.Time) {
 	it.started, it.since = true, now
 	r.started++
-	r.cfg.Observer.Started(it.d)
+	for member := range it.members() {
+		r.cfg.Observer.Started(member.d)
+	}
 }
 
 // Replies takes the function's answers; it is the role's Sink. It never blocks.
@@ -178,7 +190,11 @@ func (r *Role) Replies(replies []delivery.Reply) {
 
 	settlements := make([]settlement, 0, len(replies))
 	for i, it := range items {
-		if it != nil {
+		switch {
+		case it == nil:
+		case len(it.followers) > 0:
+			settlements = append(settlements, r.settleTogether(it, replies[i])...)
+		default:
 			settlements = append(settlements, r.settlement(it, r.cfg.Policy.Decide(it.d.Grant, replies[i], solo[i]), replies[i]))
 		}
 	}
@@ -208,12 +224,13 @@ func (r *Role) takeBack(reply *delivery.Reply, now time.Time) (it *item, solo bo
 	if len(r.out) == 0 {
 		r.killed = false
 	}
-	if it.lost {
-		r.cfg.Observer.Stale(it.d)
-		r.release(it)
+	if it.voided() {
+		r.void(it)
 		return nil, false
 	}
-	it.state = settling
+	for member := range it.members() {
+		member.state = settling
+	}
 	return it, solo
 }
 
@@ -271,7 +288,8 @@ func (r *Role) wakeReaders() {
 	}
 }
 
-// leaveLane makes the next message of the lane ready, if it was this one's turn.
+// leaveLane makes the next message of the lane ready, if it was this one's turn
+// and that one waits: what has been in a batch may be settled still.
 func (r *Role) leaveLane(it *item) {
 	key := it.d.Message.PartitionKey
 	if key == "" {
@@ -287,7 +305,7 @@ func (r *Role) leaveLane(it *item) {
 			break
 		}
 		lane[0], lane = nil, lane[1:]
-		if len(lane) > 0 && !r.draining {
+		if len(lane) > 0 && lane[0].state == waiting && !r.draining {
 			r.queue(lane[0])
 		}
 		break

@@ -16,7 +16,6 @@ type fakeLog struct {
 	mu        sync.Mutex
 	unread    []delivery.Entry
 	arrived   chan struct{}
-	unblocked bool
 	locks     map[string]delivery.Grant
 	stolen    map[string]bool
 	decided   map[string]string
@@ -27,6 +26,7 @@ type fakeLog struct {
 	conflicts map[string]int    // id -> how many commits conflict
 	down      error
 	fence     uint64
+	sizes     []int // messages of each commit that was written
 	calls     map[string]int
 }
 
@@ -43,6 +43,10 @@ func newFakeLog() *fakeLog {
 func (l *fakeLog) publish(n int, fields ...string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.add(n, fields...)
+}
+
+func (l *fakeLog) add(n int, fields ...string) string {
 	id := fmt.Sprintf("%d-%d", time.Now().UnixMilli(), n)
 	l.unread = append(l.unread, delivery.Entry{ID: id, Fields: fields, Delivered: 1})
 	wake(l.arrived)
@@ -141,22 +145,34 @@ func (l *fakeLog) Commit(_ context.Context, commits []delivery.Commit) ([]delive
 }
 
 func (l *fakeLog) commitOne(c delivery.Commit) delivery.CommitResult {
-	if !l.ours(c.Held) {
-		return delivery.CommitResult{ID: c.ID, Status: delivery.CommitLost}
+	all := append([]delivery.Member{{Held: c.Held, Outcome: c.Outcome, Adds: c.Adds, Audit: c.Audit}}, c.Also...)
+	var lost []string
+	for _, m := range all {
+		if !l.ours(m.Held) {
+			lost = append(lost, m.ID)
+		}
+	}
+	if len(lost) > 0 {
+		return delivery.CommitResult{ID: c.ID, Status: delivery.CommitLost, Lost: lost}
 	}
 	if l.conflicts[c.ID] > 0 {
 		l.conflicts[c.ID]--
 		return delivery.CommitResult{ID: c.ID, Status: delivery.Conflict}
 	}
-	for _, add := range c.Adds {
-		if reason := l.refuse[add.Stream]; reason != "" {
-			return delivery.CommitResult{ID: c.ID, Status: delivery.Refused, Reason: reason}
+	for _, m := range all {
+		for _, add := range m.Adds {
+			if reason := l.refuse[add.Stream]; reason != "" {
+				return delivery.CommitResult{ID: c.ID, Status: delivery.Refused, Reason: reason}
+			}
 		}
 	}
-	for _, add := range append(c.Adds, c.Audit...) {
-		l.added[add.Stream] = append(l.added[add.Stream], add.Fields)
+	l.sizes = append(l.sizes, len(all))
+	for _, m := range all {
+		for _, add := range append(m.Adds, m.Audit...) {
+			l.added[add.Stream] = append(l.added[add.Stream], add.Fields)
+		}
+		l.decided[m.ID] = m.Outcome
 	}
-	l.decided[c.ID] = c.Outcome
 	return delivery.CommitResult{ID: c.ID, Status: delivery.Committed}
 }
 

@@ -79,11 +79,14 @@ func (r *Role) leases(sub *subscription) []delivery.Held {
 }
 
 // loseLease voids a message that is another's now, and gives the number of its
-// delivery if it runs. What is being settled decides for itself.
+// delivery, or of its batch's, if it runs. What is being settled decides for itself.
 func (r *Role) loseLease(it *item) (number uint64, running bool) {
 	switch it.state {
 	case out:
 		it.lost = true
+		if it.leader != nil {
+			it = it.leader
+		}
 		return it.d.Number, true
 	case waiting:
 		it.lost = true // the queue drops it

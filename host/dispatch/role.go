@@ -37,6 +37,7 @@ type Config struct {
 	DLQ           string                    // empty: final failures are discarded
 	Policy        retry.Policy
 	Window        int           // messages held at once; 0: as many as a quarter second's work, up to MaxWindow
+	Batch         int           // messages of one key handed over together, at most MaxBatch; 0, 1: one
 	Timeout       time.Duration // of a handler
 	Grace         time.Duration // what a handler gets on top before its process is killed
 	Lease         time.Duration

@@ -128,7 +128,7 @@ func (r *Role) commit(ctx context.Context, sub *subscription, batch []settlement
 	}
 	for i, result := range results {
 		if result.Status == delivery.Committed {
-			r.cfg.Observer.Finished(batch[i].it.d, batch[i].status, batch[i].outcome.Reason, batch[i].took, commits[i].Latency)
+			r.finished(batch[i])
 		}
 	}
 	r.mu.Lock()
@@ -139,23 +139,33 @@ func (r *Role) commit(ctx context.Context, sub *subscription, batch []settlement
 	r.pump()
 }
 
+// finished tells of the messages of a commit.
+func (r *Role) finished(s settlement) {
+	r.cfg.Observer.Finished(s.it.d, s.status, s.outcome.Reason, s.took, s.commit.Latency)
+	for i, it := range s.it.followers {
+		r.cfg.Observer.Finished(it.d, s.status, "", s.took, s.commit.Also[i].Latency)
+	}
+}
+
 // committed acts on the store's answer to one commit.
 func (r *Role) committed(s settlement, result delivery.CommitResult) {
 	switch result.Status {
 	case delivery.Committed:
-		r.release(s.it)
+		for it := range s.it.members() {
+			r.release(it)
+		}
 	case delivery.CommitLost:
-		r.cfg.Observer.Stale(s.it.d)
-		r.release(s.it)
+		s.it.losing(result.Lost)
+		r.void(s.it)
 	case delivery.Conflict:
-		r.settleLocked(r.settlement(s.it, r.conflict(s.it.d.Grant), delivery.Reply{}))
+		r.rerunAll(s.it, false)
 	case delivery.Refused:
 		r.refused(s, result)
 	}
 }
 
-// conflict runs a message again on fresh state, uncharged.
-func (r *Role) conflict(g delivery.Grant) delivery.Outcome {
+// uncharged runs a message again, on fresh state, at nobody's cost.
+func uncharged(g delivery.Grant) delivery.Outcome {
 	return delivery.Outcome{Kind: delivery.KindRerun, Attempt: g.Attempt, Deaths: g.Deaths}
 }
 
@@ -163,6 +173,10 @@ func (r *Role) conflict(g delivery.Grant) delivery.Outcome {
 // letter itself is refused, the message stays ours and is tried again: nothing
 // is lost, and an operator can mend the stream.
 func (r *Role) refused(s settlement, result delivery.CommitResult) {
+	if len(s.it.followers) > 0 { // one by one, it is seen whose entry it is
+		r.rerunAll(s.it, true)
+		return
+	}
 	if s.outcome.Kind != delivery.KindDead {
 		dead := delivery.Outcome{Kind: delivery.KindDead, Reason: delivery.ReasonPermanent,
 			Error: delivery.Error{Type: "refused", Message: result.Reason}}
@@ -235,7 +249,7 @@ func (r *Role) regranted(s settlement, lease delivery.Lease, asked time.Time) {
 	case s.rerun.Delay > 0:
 		r.delay(it, asked.Add(s.rerun.Delay))
 	default:
-		r.queue(it)
+		r.resume(it)
 	}
 }
 

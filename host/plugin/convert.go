@@ -16,12 +16,16 @@ var errNoVerdict = errors.New("an outcome without a verdict")
 
 // toWire writes a delivery as the function gets it.
 func toWire(d *delivery.Delivery) *fnhostv1.Delivery {
-	return &fnhostv1.Delivery{
+	wire := &fnhostv1.Delivery{
 		Number: d.Number, Stream: d.Stream, EntryId: d.Entry.ID,
 		Attributes: attributesOf(d.Message.Attributes), Data: []byte(d.Message.Data),
 		Attempt: uint32(d.Grant.Attempt), Fence: d.Grant.Fence,
 		TimeoutMs: toMillis(d.Timeout), Traceparent: d.Trace,
 	}
+	for _, more := range d.More {
+		wire.More = append(wire.More, toWire(more))
+	}
+	return wire
 }
 
 // attributesOf pairs names and values that come in turn.
@@ -101,10 +105,11 @@ func fromWire(o *fnhostv1.Outcome) (delivery.Reply, error) {
 }
 
 func readDone(r *delivery.Reply, d *fnhostv1.Done) {
-	r.Result, r.ContentType = d.GetResult(), cmp.Or(d.GetContentType(), "application/json")
-	for _, e := range d.GetEmissions() {
-		r.Emissions = append(r.Emissions, delivery.Emission{
-			To: e.GetTo(), Fields: append(fieldsOf(e.GetAttributes()), "data", string(e.GetData())),
+	r.Result, r.ContentType = d.GetResult(), contentType(d.GetContentType())
+	r.Emissions = readEmissions(d.GetEmissions())
+	for _, p := range d.GetParts() {
+		r.Parts = append(r.Parts, delivery.Part{
+			Result: p.GetResult(), ContentType: contentType(p.GetContentType()), Emissions: readEmissions(p.GetEmissions()),
 		})
 	}
 	for _, s := range d.GetState() {
@@ -119,6 +124,22 @@ func readDone(r *delivery.Reply, d *fnhostv1.Done) {
 		})
 	}
 }
+
+func contentType(said string) string { return cmp.Or(said, "application/json") }
+
+func readEmissions(wire []*fnhostv1.Emission) (emissions []delivery.Emission) {
+	for _, e := range wire {
+		emission := delivery.Emission{To: e.GetTo(), Fields: append(fieldsOf(e.GetAttributes()), "data", string(e.GetData()))}
+		if ms := e.GetNotBefore(); ms > 0 {
+			emission.NotBefore = time.UnixMilli(int64(min(ms, maxUnixMillis)))
+		}
+		emissions = append(emissions, emission)
+	}
+	return emissions
+}
+
+// maxUnixMillis is in the year 9999: later is as good as never.
+const maxUnixMillis = 253402300799999
 
 func readError(e *fnhostv1.Error) delivery.Error {
 	return delivery.Error{

@@ -33,6 +33,11 @@ func TestToWire(t *testing.T) {
 	if got := toWire(d); !proto.Equal(got, want) {
 		t.Errorf("%v", got)
 	}
+	d.More = []*delivery.Delivery{{Stream: "rag:tasks", Entry: delivery.Entry{ID: "5-2"}, Grant: delivery.Grant{Fence: 10, Attempt: 1}, Message: delivery.Message{Data: "2"}}}
+	want.More = []*fnhostv1.Delivery{{Stream: "rag:tasks", EntryId: "5-2", Fence: 10, Attempt: 1, Data: []byte("2")}}
+	if got := toWire(d); !proto.Equal(got, want) {
+		t.Errorf("a batch: %v", got)
+	}
 }
 
 func TestFromWire(t *testing.T) {
@@ -57,6 +62,15 @@ func TestFromWire(t *testing.T) {
 		}},
 		{&fnhostv1.Outcome{Verdict: &fnhostv1.Outcome_Done{Done: &fnhostv1.Done{ContentType: "text/plain"}}},
 			delivery.Reply{Verdict: delivery.Done, Started: true, ContentType: "text/plain"}},
+		{&fnhostv1.Outcome{Verdict: &fnhostv1.Outcome_Done{Done: &fnhostv1.Done{
+			Emissions: []*fnhostv1.Emission{{To: "cm", NotBefore: 1234}},
+			Parts:     []*fnhostv1.Part{{}, {Result: []byte("p"), ContentType: "text/plain", Emissions: []*fnhostv1.Emission{{To: "cm", NotBefore: math.MaxUint64}}}},
+		}}}, delivery.Reply{
+			Verdict: delivery.Done, Started: true, ContentType: "application/json",
+			Emissions: []delivery.Emission{{To: "cm", Fields: []string{"data", ""}, NotBefore: time.UnixMilli(1234)}},
+			Parts: []delivery.Part{{ContentType: "application/json"}, {Result: []byte("p"), ContentType: "text/plain",
+				Emissions: []delivery.Emission{{To: "cm", Fields: []string{"data", ""}, NotBefore: time.UnixMilli(maxUnixMillis)}}}},
+		}},
 		{&fnhostv1.Outcome{Verdict: &fnhostv1.Outcome_Retry{Retry: &fnhostv1.Retry{Error: failure}}},
 			delivery.Reply{Verdict: delivery.Retry, Started: true, Error: kept}},
 		{&fnhostv1.Outcome{Verdict: &fnhostv1.Outcome_Retry{Retry: &fnhostv1.Retry{AfterMs: proto.Uint64(0)}}},

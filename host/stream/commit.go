@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,18 +44,22 @@ func (l *Log) batches(commits []delivery.Commit, out []delivery.CommitResult) []
 	var batch []int
 	size, in := 0, map[string]bool{}
 	for i := range commits {
-		out[i].ID = commits[i].ID
-		if reason := unfit(&commits[i]); reason != "" {
+		c := &commits[i]
+		out[i].ID = c.ID
+		if reason := unfit(c); reason != "" {
 			out[i].Status, out[i].Reason = delivery.Refused, reason
 			continue
 		}
-		n := commitBytes(&commits[i])
-		if full := len(batch) == maxBatch || len(batch) > 0 && size+n > maxBatchBytes; full || in[commits[i].ID] {
+		n := commitBytes(c)
+		if full := len(in)+1+len(c.Also) > maxBatch || size+n > maxBatchBytes; len(batch) > 0 && full || anyIn(in, c) {
 			batches, batch, size = append(batches, batch), nil, 0
 			clear(in)
 		}
 		batch, size = append(batch, i), size+n
-		in[commits[i].ID] = true
+		in[c.ID] = true
+		for _, m := range c.Also {
+			in[m.ID] = true
+		}
 	}
 	if len(batch) > 0 {
 		batches = append(batches, batch)
@@ -62,14 +67,18 @@ func (l *Log) batches(commits []delivery.Commit, out []delivery.CommitResult) []
 	return batches
 }
 
+func anyIn(ids map[string]bool, c *delivery.Commit) bool {
+	return ids[c.ID] || slices.ContainsFunc(c.Also, func(m delivery.Member) bool { return ids[m.ID] })
+}
+
 // unfit says why the commit cannot be written, whatever Redis holds.
 func unfit(c *delivery.Commit) string {
-	for _, a := range c.Adds {
-		switch n := len(a.Fields); {
-		case n > maxFields:
-			return fmt.Sprintf("%s: an entry of %d names and values; at most %d can be added", a.Stream, n, maxFields)
-		case n == 0 || n%2 != 0:
-			return fmt.Sprintf("%s: an entry is names and values in turn, at least one of each; got %d", a.Stream, n)
+	if reason := unfitAdds(c.Adds); reason != "" {
+		return reason
+	}
+	for _, m := range c.Also {
+		if reason := unfitAdds(m.Adds); reason != "" {
+			return reason
 		}
 	}
 	for _, s := range c.State {
@@ -83,6 +92,18 @@ func unfit(c *delivery.Commit) string {
 	for _, w := range c.Cache {
 		if len(w.Set)%2 != 0 {
 			return fmt.Sprintf("cache %s: a field without a value", w.Key)
+		}
+	}
+	return ""
+}
+
+func unfitAdds(adds []delivery.Add) string {
+	for _, a := range adds {
+		switch n := len(a.Fields); {
+		case n > maxFields:
+			return fmt.Sprintf("%s: an entry of %d names and values; at most %d can be added", a.Stream, n, maxFields)
+		case n == 0 || n%2 != 0:
+			return fmt.Sprintf("%s: an entry is names and values in turn, at least one of each; got %d", a.Stream, n)
 		}
 	}
 	return ""
@@ -104,11 +125,16 @@ func commitBytes(c *delivery.Commit) int {
 			n += len(v)
 		}
 	}
-	for _, a := range c.Adds {
-		count(a.Fields)
+	adds := func(all []delivery.Add) {
+		for _, a := range all {
+			count(a.Fields)
+		}
 	}
-	for _, a := range c.Audit {
-		count(a.Fields)
+	adds(c.Adds)
+	adds(c.Audit)
+	for _, m := range c.Also {
+		adds(m.Adds)
+		adds(m.Audit)
 	}
 	for _, s := range c.State {
 		count(s.Set)
@@ -121,10 +147,13 @@ func commitBytes(c *delivery.Commit) int {
 
 func (l *Log) commitCall(commits []delivery.Commit, batch []int) call {
 	c := l.call(3*len(batch), l.delayed, l.c.keys.Stats(l.sub.Role, time.Now()))
-	c.args = append(c.args, l.o.DoneTTL.Milliseconds(), int(statsLife.Seconds()), len(batch))
 	for _, i := range batch {
 		c.keys = append(c.keys, l.lock(commits[i].ID))
+		for _, m := range commits[i].Also {
+			c.keys = append(c.keys, l.lock(m.ID))
+		}
 	}
+	c.args = append(c.args, l.o.DoneTTL.Milliseconds(), int(statsLife.Seconds()), len(c.keys)-3)
 	p := newPlaces(&c)
 	for _, i := range batch {
 		l.writeCommit(p, &commits[i])
@@ -134,9 +163,8 @@ func (l *Log) commitCall(commits []delivery.Commit, batch []int) call {
 
 // writeCommit appends a commit's arguments, as commit.lua reads them.
 func (l *Log) writeCommit(p places, c *delivery.Commit) {
-	latency, audit := max(c.Latency, 0), fitting(c.Audit)
-	p.arg(c.ID, c.Fence, c.Outcome+" "+delivery.StatsBucket(latency), latency.Microseconds(),
-		shape(len(c.Adds), len(c.State), len(c.Cache), len(audit)))
+	audit := fitting(c.Audit)
+	writeHead(p, c.Held, c.Outcome, c.Latency, shape(len(c.Adds), len(c.State), len(c.Cache), len(audit), len(c.Also)))
 	l.writeAdds(p, c.Adds)
 	for _, s := range c.State {
 		p.arg(p.of(l.c.keys.State(l.sub.Role, s.Key)), s.Version, flag(s.Delete))
@@ -148,21 +176,37 @@ func (l *Log) writeCommit(p places, c *delivery.Commit) {
 		p.list(w.Set)
 	}
 	l.writeAdds(p, audit)
+	for _, m := range c.Also {
+		audit := fitting(m.Audit)
+		writeHead(p, m.Held, m.Outcome, m.Latency, shape(len(m.Adds), 0, 0, len(audit), 0))
+		l.writeAdds(p, m.Adds)
+		l.writeAdds(p, audit)
+	}
+}
+
+func writeHead(p places, h delivery.Held, outcome string, latency time.Duration, shape string) {
+	latency = max(latency, 0)
+	p.arg(h.ID, h.Fence, outcome+" "+delivery.StatsBucket(latency), latency.Microseconds(), shape)
 }
 
 func (l *Log) writeAdds(p places, adds []delivery.Add) {
+	now := time.Now()
 	for _, a := range adds {
+		if a.NotBefore.After(now) {
+			p.arg(p.of(l.c.keys.Later(a.Stream)), fmt.Sprint("@", a.NotBefore.UnixMilli()), 2, p.of(l.c.keys.Stream(a.Stream)), pack(a.Fields))
+			continue
+		}
 		p.arg(p.of(l.c.keys.Stream(a.Stream)), a.MaxLen)
 		p.list(a.Fields)
 	}
 }
 
-// shape is how many parts of each kind a commit has.
-func shape(adds, states, caches, audits int) string {
-	if adds == 1 && states+caches+audits == 0 { // by far the most common
-		return "1 0 0 0"
+// shape is how many parts of each kind a commit has, and how many further messages.
+func shape(adds, states, caches, audits, more int) string {
+	if adds == 1 && states+caches+audits+more == 0 { // by far the most common
+		return "1 0 0 0 0"
 	}
-	return fmt.Sprintf("%d %d %d %d", adds, states, caches, audits)
+	return fmt.Sprintf("%d %d %d %d %d", adds, states, caches, audits, more)
 }
 
 func flag(b bool) string {
@@ -193,11 +237,21 @@ func (l *Log) settle(ctx context.Context, commits []delivery.Commit, batch []int
 		switch r.Status {
 		case delivery.Committed:
 			r.Entry = text(row[2*n+1])
+		case delivery.CommitLost:
+			r.Lost = lostOf(&commits[i], text(row[2*n+1]))
 		default:
 			r.Reason = text(row[2*n+1])
 		}
 	}
 	return nil
+}
+
+// lostOf are the ids of those messages of a lost commit that are another's.
+func lostOf(c *delivery.Commit, ids string) []string {
+	if len(c.Also) == 0 {
+		return []string{c.ID}
+	}
+	return strings.Fields(ids)
 }
 
 func (l *Log) settleEach(ctx context.Context, commits []delivery.Commit, batch []int, denial error, out []delivery.CommitResult) error {

@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -64,7 +65,7 @@ func TestCommitRepeatedAfterALostReplyAnswersTheSame(t *testing.T) {
 		}
 		first := w.commit(l, commits...)
 		again := w.commit(l, commits...)
-		if !slices.Equal(first, again) {
+		if !reflect.DeepEqual(first, again) {
 			w.Errorf("first %+v, then %+v", first, again)
 		}
 		if n := len(w.results()); n != 3 {
@@ -84,7 +85,7 @@ func TestAMessageTwiceInOneCommitHasOneResult(t *testing.T) {
 		held := w.begun(l, 2)
 		results := w.commit(l, done(held[0]), done(held[1]), done(held[0]))
 		w.wantStatuses(results, delivery.Committed, delivery.Committed, delivery.Committed)
-		if n := len(w.results()); n != 2 || results[0] != results[2] {
+		if n := len(w.results()); n != 2 || !reflect.DeepEqual(results[0], results[2]) {
 			w.Errorf("%d results, want 2; answers %+v", n, results)
 		}
 	})

@@ -20,6 +20,7 @@ var (
 	scanScript     = load("scan", true)
 	takeoverScript = load("takeover", true)
 	groupScript    = load("group", false)
+	promoteScript  = load("promote", false)
 )
 
 // load reads a script, behind the common part if it works on a subscription.

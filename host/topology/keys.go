@@ -11,7 +11,7 @@ const DefaultIdempPrefix = "ops:idemp"
 
 // opsKinds are the second parts of the host's own names that begin with `ops:`,
 // but for the locks'.
-var opsKinds = []string{"delayed", "fence", "floor", "hb", "health", "owner", "stats"}
+var opsKinds = []string{"delayed", "fence", "floor", "hb", "health", "later", "owner", "stats"}
 
 // Keys gives the name of every key in Redis.
 type Keys struct {
@@ -51,6 +51,9 @@ func (k Keys) Floor(stream, group string) string { return k.key("ops:floor", str
 
 // Delayed is the index by due time of a group's parked messages.
 func (k Keys) Delayed(stream, group string) string { return k.key("ops:delayed", stream, group) }
+
+// Later has, by due time, the entries that are to be added to a stream later.
+func (k Keys) Later(stream string) string { return k.key("ops:later", stream) }
 
 // Stats is the hash of a role's counts in the minute of at (UTC).
 func (k Keys) Stats(role string, at time.Time) string {

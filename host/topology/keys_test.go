@@ -23,6 +23,7 @@ func TestKeys(t *testing.T) {
 		{k.Fence("rag:tasks"), "agentic:ops:fence:rag:tasks"},
 		{k.Floor("rag:tasks", "rag-workers"), "agentic:ops:floor:rag:tasks:rag-workers"},
 		{k.Delayed("rag:tasks", "rag-workers"), "agentic:ops:delayed:rag:tasks:rag-workers"},
+		{k.Later("rag:tasks"), "agentic:ops:later:rag:tasks"},
 		{k.Stats("rag", at), "agentic:ops:stats:rag:m:202603040406"},
 		{k.Heartbeat("rag", "host-1:ab12"), "agentic:ops:hb:rag:host-1:ab12"},
 		{k.Heartbeats("rag"), "agentic:ops:hb:rag:*"},
@@ -45,7 +46,7 @@ func TestKeys(t *testing.T) {
 // names are chosen to collide: each is another with a part more or less.
 var (
 	nastyRoles    = []string{"a", "b", "m", "tasks", "idemp"}
-	nastyStreams  = []string{"a", "a:b", "a:b:c", "b", "b:c", "a:1-0", "m", "a:m", "idemp", "idemp:a", "idemp:a:b", "idemp:a:1-0", "a-b", "hb:a"}
+	nastyStreams  = []string{"a", "a:b", "a:b:c", "b", "b:c", "a:1-0", "m", "a:m", "idemp", "idemp:a", "idemp:a:b", "idemp:a:1-0", "a-b", "hb:a", "later:a"}
 	takenStreams  = []string{"state:a:a", "ops:fence:a", "audit:events", "cache:b:a"}
 	nastyGroups   = []string{"a", "b", "c", "1-0", "m", "a-b"}
 	nastyPrefixes = []string{"", "idemp", "idemp:a", "locks:idemp", "ops:x", "a", "a:b", "ops", "ops:hb", "state"}
@@ -126,6 +127,7 @@ func visitKeys(topo *Topology, k Keys, visit func(key, owner string)) {
 	for _, stream := range append(topo.streams(), AuditEvents, AuditSpans, OpsHealth) {
 		if stream != "" {
 			visit(k.Stream(stream), "stream "+stream)
+			visit(k.Later(stream), "later "+stream)
 		}
 	}
 	for sub := range topo.subscriptions() {

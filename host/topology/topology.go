@@ -7,6 +7,7 @@ package topology
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -241,6 +242,22 @@ func (t *Topology) MayReply(stream string) bool { return t.inputs[stream] || t.r
 
 // Input says whether some role reads the stream.
 func (t *Topology) Input(stream string) bool { return t.inputs[stream] }
+
+// Targets gives every stream to which an entry may be added later: those that
+// roles read or may emit to, and those for replies; sorted, each once.
+func (t *Topology) Targets() (streams []string) {
+	for _, role := range t.roles {
+		for _, sub := range role.Subscriptions {
+			streams = append(streams, sub.Stream)
+		}
+		for _, to := range role.Emits {
+			streams = append(streams, t.Stream(to))
+		}
+	}
+	streams = slices.AppendSeq(streams, maps.Keys(t.replies))
+	slices.Sort(streams)
+	return slices.Compact(streams)
+}
 
 // HasGroup says whether some group reads the stream; such a stream is never
 // trimmed by length.

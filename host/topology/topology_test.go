@@ -72,6 +72,18 @@ func TestHasGroup(t *testing.T) {
 	}
 }
 
+func TestTargetsAreWhereEntriesMayBeAddedLater(t *testing.T) {
+	t.Parallel()
+	a := with("a", func(r *Role) { r.Emits = []string{"b", "c", "b:tasks", "out:there"} })
+	topo, err := New([]Role{a, Default("b")}, "inbox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := topo.Targets(), []string{"a:tasks", "b:tasks", "c:tasks", "inbox", "out:there"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 func TestAReaderThatIsARoleCountsOnce(t *testing.T) {
 	t.Parallel()
 	subscriber := with("mailer", func(r *Role) {

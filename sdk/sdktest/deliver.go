@@ -40,29 +40,59 @@ func Timeout(limit time.Duration) Option {
 // by another message meanwhile is repeated, as a host would.
 func (h *Harness) Deliver(stream string, data []byte, opts ...Option) *Result {
 	h.t.Helper()
+	return h.DeliverBatch(stream, In(data, opts...))[0]
+}
+
+// An Input is one message for [Harness.DeliverBatch].
+type Input struct {
+	data    []byte
+	options []Option
+}
+
+// In gives a message of data and options.
+func In(data []byte, opts ...Option) Input { return Input{data, opts} }
+
+// DeliverBatch has the function handle several messages together, as a host may
+// do with those of one partitionkey, if [sdk.Function.Batch] is set. It gives what
+// became of each. A batch that fails is not run again one by one: its failure is
+// every message's result.
+func (h *Harness) DeliverBatch(stream string, messages ...Input) []*Result {
+	h.t.Helper()
+	if len(messages) > 1 && h.description.GetPolicies().GetBatch() < 2 {
+		h.t.Fatalf("sdktest: %d messages together for a function without Function.Batch", len(messages))
+	}
 	for {
-		o := h.run(stream, data, opts)
+		o := h.run(stream, messages)
 		if done := o.GetDone(); done == nil || h.store.commit(done) {
-			return &Result{outcome: o}
+			return h.results(o, len(messages))
 		}
 	}
 }
 
+// results gives each message its part of the outcome.
+func (h *Harness) results(o *fnhostv1.Outcome, n int) []*Result {
+	h.t.Helper()
+	all := []*Result{{outcome: o}}
+	parts := o.GetDone().GetParts()
+	if o.GetDone() != nil && len(parts) != n-1 {
+		h.t.Fatalf("sdktest: the outcome of a batch of %d messages has %d further parts", n, len(parts))
+	}
+	for i := range n - 1 {
+		one := o
+		if o.GetDone() != nil {
+			done := &fnhostv1.Done{Result: parts[i].GetResult(), ContentType: parts[i].GetContentType(), Emissions: parts[i].GetEmissions()}
+			one = &fnhostv1.Outcome{Delivery: o.GetDelivery(), Verdict: &fnhostv1.Outcome_Done{Done: done}, HandlerUs: o.GetHandlerUs()}
+		}
+		all = append(all, &Result{outcome: one})
+	}
+	return all
+}
+
 // run delivers once.
-func (h *Harness) run(stream string, data []byte, opts []Option) *fnhostv1.Outcome {
+func (h *Harness) run(stream string, messages []Input) *fnhostv1.Outcome {
 	h.t.Helper()
 	to := make(chan *fnhostv1.Outcome, 1)
-	h.mu.Lock()
-	h.next++
-	n := h.next
-	h.waiting[n] = to
-	h.mu.Unlock()
-	d := &fnhostv1.Delivery{
-		Number: n, Stream: cmp.Or(stream, h.firstStream()), EntryId: fmt.Sprintf("%d-0", n), Data: data, Attempt: 1, Fence: n,
-	}
-	for _, o := range opts {
-		o(d)
-	}
+	d := h.delivery(stream, messages, to)
 	h.worker.Deliver(d)
 	select {
 	case o := <-to:
@@ -73,6 +103,29 @@ func (h *Harness) run(stream string, data []byte, opts []Option) *fnhostv1.Outco
 		h.t.Fatalf("sdktest: no outcome within %s", patience)
 	}
 	return nil
+}
+
+// delivery makes one of the messages, whose outcome is sent to to.
+func (h *Harness) delivery(stream string, messages []Input, to chan *fnhostv1.Outcome) *fnhostv1.Delivery {
+	var first *fnhostv1.Delivery
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range messages {
+		h.next++
+		d := &fnhostv1.Delivery{
+			Stream: cmp.Or(stream, h.firstStream()), EntryId: fmt.Sprintf("%d-0", h.next), Data: m.data, Attempt: 1, Fence: h.next,
+		}
+		for _, o := range m.options {
+			o(d)
+		}
+		if first == nil {
+			first, d.Number = d, h.next
+			h.waiting[d.Number] = to
+			continue
+		}
+		first.More = append(first.More, d)
+	}
+	return first
 }
 
 func (h *Harness) firstStream() string {
@@ -130,6 +183,9 @@ func (r *Result) Emissions() []sdk.Emission {
 	var all []sdk.Emission
 	for _, w := range r.outcome.GetDone().GetEmissions() {
 		e := sdk.Emission{To: w.GetTo(), Data: w.GetData()}
+		if w.GetNotBefore() > 0 {
+			e.NotBefore = time.UnixMilli(int64(w.GetNotBefore()))
+		}
 		for _, a := range w.GetAttributes() {
 			if string(a.GetName()) == "type" && e.Type == "" {
 				e.Type = string(a.GetValue())

@@ -2,6 +2,7 @@ package sdktest
 
 import (
 	"maps"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -37,7 +38,9 @@ func (s *store) load(l *fnhostv1.Load) *fnhostv1.Loaded {
 	}
 	answer.Found = fields != nil
 	for name, value := range fields {
-		answer.Fields = append(answer.Fields, &fnhostv1.Attribute{Name: []byte(name), Value: []byte(value)})
+		if asked := l.GetFields(); len(asked) == 0 || slices.ContainsFunc(asked, func(f []byte) bool { return string(f) == name }) {
+			answer.Fields = append(answer.Fields, &fnhostv1.Attribute{Name: []byte(name), Value: []byte(value)})
+		}
 	}
 	return answer
 }
@@ -65,11 +68,15 @@ func (s *store) commit(done *fnhostv1.Done) bool {
 }
 
 func (s *store) writeState(w *fnhostv1.StateWrite) {
-	fields := apply(s.state[w.GetKey()].fields, w.GetSet())
+	before := s.state[w.GetKey()].fields
+	if w.GetDelete() {
+		before = nil
+	}
+	fields := apply(before, w.GetSet())
 	for _, field := range w.GetRemove() {
 		delete(fields, string(field))
 	}
-	if w.GetDelete() || len(fields) == 0 {
+	if len(fields) == 0 {
 		delete(s.state, w.GetKey())
 		return
 	}

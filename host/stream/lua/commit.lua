@@ -5,15 +5,18 @@
 --   ARGV[3]   life of a done mark, ms     ARGV[4]  life of the counts, s
 --   ARGV[5]   count of messages, then for each:
 --     id, fence, label (outcome, a space, the latency's bucket), latency us,
---     shape (counts of adds, state writes, cache writes and audit entries, with spaces between), then
+--     shape (counts of adds, state writes, cache writes, audit entries, and of the further messages that
+--     belong with it, with spaces between), then
 --       an add or audit entry: place, maxlen (0: none), count of names and values, the names and values
+--       an add for later:      place of its index, `@` and when it is due (ms), 2, place of the stream, the entry
 --       a state write: place, version ('': the key is not there), 1 to delete,
 --                      count and names and values to set, count and names to remove
 --       a cache write: place, life ms (0: for ever), count of names and values, the names and values (none: remove)
--- Returns two values a message: status (0 committed, 1 lost, 2 conflict, 3 refused), and the id of the
--- first entry added, or what was refused and why.
--- Everything that can fail is checked before the first write of a message. XADD is the first write, so
--- that a server out of memory refuses it before anything is done; XACK is the last.
+--     The further messages follow; they have no writes and no further ones of their own.
+-- Returns two values a message, or a message with its further ones: status (0 committed, 1 lost, 2 conflict,
+-- 3 refused), and the id of the first entry added, which ids were lost, or what was refused and why.
+-- Everything that can fail is checked before the first write of a message, or of all that belong together.
+-- XADD is the first write, so that a server out of memory refuses it before anything is done; XACK is the last.
 -- May be repeated: our own done mark answers with the id it kept.
 local life = ARGV[3]
 local VERSION = '_v'
@@ -68,12 +71,34 @@ local function version(key)
   return redis.call('EXISTS', key) == 1 and '0' or ''
 end
 
+local function wants(key, wanted)
+  local found = kind(key)
+  if found ~= wanted and found ~= 'none' then return refuse(key, wanted, found) end
+  return COMMITTED
+end
+
+-- later says whether an add is for later: its maxlen begins with an `@`.
+local byte = string.byte
+local function later(at) return byte(ARGV[at + 1]) == 64 end
+
+-- checkLater finds what would keep an entry from being kept, or from being added when it is due.
+local function checkLater(at)
+  local status, reason = wants(place(at), 'zset')
+  if status == COMMITTED then return wants(place(at + 3), 'stream') end
+  return status, reason
+end
+
 -- check finds whatever would keep the message from being written.
 local function check(at, shape)
   for _ = 1, shape.adds do
-    local key = place(at)
-    local found = kind(key)
-    if found ~= 'stream' and found ~= 'none' then return refuse(key, 'stream', found) end
+    if later(at) then
+      local status, reason = checkLater(at)
+      if status ~= COMMITTED then return status, reason end
+    else
+      local key = place(at)
+      local found = kind(key)
+      if found ~= 'stream' and found ~= 'none' then return refuse(key, 'stream', found) end
+    end
     at = afterAdd(at)
   end
   for _ = 1, shape.states do
@@ -98,6 +123,15 @@ local function add(at)
   return redis.pcall('XADD', key, 'MAXLEN', '~', maxlen, '*', unpack(ARGV, at + 3, at + 2 + n))
 end
 
+-- park keeps entry n of message i until it is due, under a name that no other has: it gives the command
+-- that undoes it, or an error.
+local function park(at, i, n)
+  local name = string.format('%s/%04d\n', KEYS[3 + i], n) .. ARGV[at + 4]
+  local done = redis.pcall('ZADD', place(at), string.sub(ARGV[at + 1], 2), name)
+  if failed(done) then return done end
+  return { 'ZREM', place(at), name }
+end
+
 -- general errors are the server's, not the target's: nothing is decided by them.
 local function general(err)
   for _, word in ipairs({ 'OOM', 'READONLY', 'MISCONF', 'NOREPLICAS', 'LOADING', 'MASTERDOWN' }) do
@@ -106,23 +140,31 @@ local function general(err)
   return false
 end
 
--- addAll adds the entries, or none of them: it gives the place after them and the first id, or the error.
-local function addAll(at, adds)
-  local made, first = nil, ''
-  for i = 1, adds do
-    local id = add(at)
+local function undo(made)
+  while made do
+    redis.call(unpack(made.command))
+    made = made.earlier
+  end
+end
+
+-- addAll adds the entries of message i, or none of them: it gives the place after them, the first one's id
+-- ('' if it is for later), and what undoes them and what was made before; or the error. Of the last one it
+-- does not keep what would undo it.
+local function addAll(i, at, adds, made, last)
+  local first = ''
+  for n = 1, adds do
+    local parked = later(at)
+    local id
+    if parked then id = park(at, i, n) else id = add(at) end
     if failed(id) then
-      while made do
-        redis.call('XDEL', made.key, made.id)
-        made = made.earlier
-      end
-      return nil, place(at) .. ': ' .. id.err, general(id.err)
+      undo(made)
+      return nil, place(at) .. ': ' .. id.err, nil, general(id.err)
     end
-    if i == 1 then first = id end
-    if i < adds then made = { key = place(at), id = id, earlier = made } end
+    if n == 1 and not parked then first = id end
+    if n < adds or not last then made = { command = parked and id or { 'XDEL', place(at), id }, earlier = made } end
     at = afterAdd(at)
   end
-  return at, first
+  return at, first, made
 end
 
 -- many runs a command on a long list of arguments, a piece at a time.
@@ -134,13 +176,15 @@ end
 
 local function writeState(at, fence)
   local key, delete, set = place(at), ARGV[at + 2] == '1', tonumber(ARGV[at + 3])
+  local remove = tonumber(ARGV[at + 4 + set])
   if delete then
     redis.call('DEL', key)
-    return
+    if set == 0 then return end
   end
   redis.call('HSET', key, VERSION, fence)
   many('HSET', key, at + 4, set)
-  many('HDEL', key, at + 5 + set, tonumber(ARGV[at + 4 + set]))
+  many('HDEL', key, at + 5 + set, remove)
+  if remove > 0 and redis.call('HLEN', key) == 1 then redis.call('DEL', key) end
 end
 
 local function writeCache(at)
@@ -152,8 +196,28 @@ local function writeCache(at)
   end
 end
 
--- commit decides message i, whose parts begin at at. It gives its status, the id or the reason, and the
--- place after the parts; or an error that concerns every message.
+-- finish writes all of message i but its entries. It gives the place after its parts.
+local function finish(i, id, fence, label, took, at, shape, first)
+  for _ = 1, shape.states do
+    writeState(at, fence)
+    at = afterState(at)
+  end
+  for _ = 1, shape.caches do
+    writeCache(at)
+    at = afterAdd(at)
+  end
+  redis.call('SET', KEYS[3 + i], 'D|' .. owner .. ':' .. fence .. '|' .. label.outcome .. '|' .. first, 'PX', life)
+  for _ = 1, shape.audits do
+    add(at)
+    at = afterAdd(at)
+  end
+  acks[#acks + 1] = id
+  label.count, latency, fresh = label.count + 1, latency + took, fresh + 1
+  return at
+end
+
+-- commit decides message i, whose parts begin at at, by itself. It gives its status, the id or the reason,
+-- and the place after the parts; or an error that concerns every message.
 local function commit(i, id, fence, label, took, at, shape)
   local ours, before = holds(i, id, fence)
   if before ~= nil then
@@ -163,24 +227,43 @@ local function commit(i, id, fence, label, took, at, shape)
   if not ours then return LOST, '', skip(at, shape) end
   local status, reason = check(at, shape)
   if status ~= COMMITTED then return status, reason, skip(at, shape) end
-  local next, first, everywhere = addAll(at, shape.adds)
+  local next, first, _, everywhere = addAll(i, at, shape.adds, nil, true)
   if next == nil then return REFUSED, first, skip(at, shape), everywhere end
-  for _ = 1, shape.states do
-    writeState(next, fence)
-    next = afterState(next)
+  return COMMITTED, first, finish(i, id, fence, label, took, next, shape, first)
+end
+
+-- ready says whether all of the messages can be written: it gives a status, and the id or the reason. They
+-- were written together, under fences that served for nothing else: one's done mark stands for all.
+local function ready(messages)
+  local lost = {}
+  for _, m in ipairs(messages) do
+    local ours, before = holds(m.i, m.id, m.fence)
+    if before ~= nil then
+      for _, each in ipairs(messages) do acks[#acks + 1] = each.id end
+      return COMMITTED, before
+    end
+    if not ours then lost[#lost + 1] = m.id end
   end
-  for _ = 1, shape.caches do
-    writeCache(next)
-    next = afterAdd(next)
+  if #lost > 0 then return LOST, table.concat(lost, ' ') end
+  for _, m in ipairs(messages) do
+    local status, reason = check(m.at, m.shape)
+    if status ~= COMMITTED then return status, reason end
   end
-  redis.call('SET', KEYS[3 + i], 'D|' .. owner .. ':' .. fence .. '|' .. label.outcome .. '|' .. first, 'PX', life)
-  for _ = 1, shape.audits do
-    add(next)
-    next = afterAdd(next)
+  return nil
+end
+
+-- together decides messages that belong together, all or none of them. It gives their one status, and the id
+-- of the first entry or the reason; or an error that concerns every message.
+local function together(messages)
+  local status, text = ready(messages)
+  if status then return status, text end
+  local made, everywhere
+  for _, m in ipairs(messages) do
+    m.next, m.first, made, everywhere = addAll(m.i, m.at, m.shape.adds, made, false)
+    if m.next == nil then return REFUSED, m.first, everywhere end
   end
-  acks[#acks + 1] = id
-  label.count, latency, fresh = label.count + 1, latency + took, fresh + 1
-  return COMMITTED, first, next
+  for _, m in ipairs(messages) do finish(m.i, m.id, m.fence, m.label, m.took, m.next, m.shape, m.first) end
+  return COMMITTED, messages[1].first
 end
 
 -- Labels and shapes are few: each is taken apart once.
@@ -198,22 +281,43 @@ local shapes = {}
 local function shapeOf(text)
   local s = shapes[text]
   if s == nil then
-    local a, b, c, d = string.match(text, '^(%d+) (%d+) (%d+) (%d+)$')
-    s = { adds = tonumber(a), states = tonumber(b), caches = tonumber(c), audits = tonumber(d) }
+    local a, b, c, d, e = string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
+    s = { adds = tonumber(a), states = tonumber(b), caches = tonumber(c), audits = tonumber(d), more = tonumber(e) }
     shapes[text] = s
   end
   return s
 end
 
-local at = 6
-for i = 1, tonumber(ARGV[5]) do
+-- take gives n messages, of which the first is message i and begins at at, and the place after them.
+local function take(n, i, at)
+  local messages = {}
+  for k = i, i + n - 1 do
+    local m = {
+      i = k, id = ARGV[at], fence = ARGV[at + 1], label = labelOf(ARGV[at + 2]), took = tonumber(ARGV[at + 3]),
+      shape = shapeOf(ARGV[at + 4]), at = at + 5,
+    }
+    messages[#messages + 1] = m
+    at = skip(m.at, m.shape)
+  end
+  return messages, at
+end
+
+local at, i, n = 6, 1, tonumber(ARGV[5])
+while i <= n do
+  local shape = shapeOf(ARGV[at + 4])
   local status, text, everywhere
-  status, text, at, everywhere = commit(i, ARGV[at], ARGV[at + 1], labelOf(ARGV[at + 2]),
-    tonumber(ARGV[at + 3]), at + 5, shapeOf(ARGV[at + 4]))
+  if shape.more == 0 then
+    status, text, at, everywhere = commit(i, ARGV[at], ARGV[at + 1], labelOf(ARGV[at + 2]), tonumber(ARGV[at + 3]), at + 5, shape)
+  else
+    local messages
+    messages, at = take(1 + shape.more, i, at)
+    status, text, everywhere = together(messages)
+  end
   -- Only a message before any write can meet such an error, so all that was done so far may be repeated.
   if everywhere then return redis.error_reply(string.match(text, ': %-?(.*)$')) end
   out[#out + 1] = status
   out[#out + 1] = text
+  i = i + 1 + shape.more
 end
 
 if fresh > 0 then
