@@ -3,11 +3,11 @@ SHELL := /bin/bash
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -ldflags "-X main.version=$(VERSION)"
-PLUGINS  := rag persist
+PLUGINS  := rag persist orchestrator cm
 EXAMPLES := echo probe
 GOROOT   := $(shell go env GOROOT)
 # The packages that have tests on data which the repository does not have.
-ACCEPT   := ./plugins/rag/internal/index ./cmd/fnhost
+ACCEPT   := ./plugins/rag/internal/index ./plugins/orchestrator/dsl ./cmd/fnhost
 
 .PHONY: help
 help: ## show this list

@@ -44,8 +44,11 @@ var rules = []rule{
 	{"sdk", []string{"sdk/fnhostv1", "sdk/internal"}, "the sdk never knows the host"},
 	{"plugins/rag", []string{"sdk", "plugins/rag"}, "plugins know the sdk alone"},
 	{"plugins/persist", []string{"sdk", "plugins/persist"}, "plugins know the sdk alone"},
+	{"plugins/orchestrator/dsl", []string{"plugins/orchestrator"}, "reading a definition runs nothing: the command line does it too"},
+	{"plugins/orchestrator", []string{"sdk", "plugins/orchestrator"}, "plugins know the sdk alone"},
+	{"plugins/cm", []string{"sdk", "plugins/cm"}, "plugins know the sdk alone"},
 	{"examples", []string{"sdk"}, "examples know the sdk alone"},
-	{"cmd/fnhost", []string{"host", "cmd/fnhost"}, "the command line"},
+	{"cmd/fnhost", []string{"host", "cmd/fnhost", "plugins/orchestrator/dsl"}, "the command line; dsl is pure, and validates workflow files"},
 }
 
 // libraries are imported below these folders only.

@@ -18,6 +18,19 @@ type Binaries struct {
 	Plugins string // directory with examples/echo
 }
 
+// binaries are those in a directory that was given, or else what build builds.
+func binaries(ctx context.Context, given, dir string) (Binaries, error) {
+	if given == "" {
+		return build(ctx, dir)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return Binaries{}, err
+	}
+	given, err = filepath.Abs(given) // they run in directories of their own
+	return Binaries{Self: self, Fnhost: filepath.Join(given, "fnhost"), Plugins: filepath.Join(given, "plugins")}, err
+}
+
 // build builds fnhost and examples/echo, in their own module and so with its
 // versions of everything.
 func build(ctx context.Context, dir string) (Binaries, error) {

@@ -91,6 +91,8 @@ func (o openLoop) measure(ctx context.Context, b *bed, c Contender, payload stri
 // publish sends each message when it is due; those that have become due
 // meanwhile go together.
 func (o openLoop) publish(ctx context.Context, b *bed, c Contender, payload string, total int) (map[string]time.Time, error) {
+	rdb := directClient(b.addr)
+	defer rdb.Close()
 	runtime.LockOSThread() // the runtime's timers are too coarse: it sleeps itself
 	defer runtime.UnlockOSThread()
 	due := make(map[string]time.Time, total)
@@ -104,7 +106,7 @@ func (o openLoop) publish(ctx context.Context, b *bed, c Contender, payload stri
 			continue
 		}
 		ready := min(int(-wait/interval)+1, total-sent)
-		keys, err := c.Publish(ctx, b.rdb, payload, ready)
+		keys, err := c.Publish(ctx, rdb, payload, ready)
 		if err != nil {
 			return nil, fmt.Errorf("publishing: %w", err)
 		}
@@ -118,7 +120,7 @@ func (o openLoop) publish(ctx context.Context, b *bed, c Contender, payload stri
 
 // readResults notes when each answer is seen, until all are or ctx ends.
 func readResults(ctx context.Context, addr string, c Contender, want int) (map[string]time.Time, error) {
-	rdb := client(addr)
+	rdb := directClient(addr)
 	defer rdb.Close()
 	last, err := rdb.XRevRangeN(ctx, c.Results(), "+", "-", 1).Result()
 	if err != nil || len(last) == 0 {

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +29,7 @@ func main() {
 	if len(os.Args) == 5 && os.Args[1] == "child" {
 		err = child(ctx, os.Args[2], os.Args[3], Purpose(os.Args[4]))
 	} else {
+		runtime.GOMAXPROCS(max(runtime.NumCPU(), 4)) // threads that wait in a system call keep their place for a while
 		err = compare(ctx, os.Args[1:])
 	}
 	if err != nil {
@@ -56,6 +58,7 @@ type options struct {
 	sizes, rates          string
 	last                  time.Duration
 	backlog               int
+	bin                   string
 	markdown, json        string
 }
 
@@ -69,6 +72,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.rates, "rates", "200,2000", "messages a second of the latency scenarios")
 	f.DurationVar(&o.last, "last", 10*time.Second, "how long a latency scenario, and each half of standing, lasts")
 	f.IntVar(&o.backlog, "backlog", 1_000_000, "messages of the standing scenario")
+	f.StringVar(&o.bin, "bin", "", "directory with fnhost and plugins/echo, to measure another build; default: this source is built")
 	f.StringVar(&o.markdown, "o", "", "file for the tables; default standard output")
 	f.StringVar(&o.json, "json", "", "file for all runs as JSON")
 	err := f.Parse(args)
@@ -98,7 +102,7 @@ func compare(ctx context.Context, args []string) error {
 		At: time.Now(), Machine: machine(), Command: strings.TrimSpace("cd bench && go run . " + strings.Join(args, " ")),
 		scenarios: scenarios, contenders: rivals,
 	}
-	if err := report.measure(ctx, o.rounds); err != nil {
+	if err := report.measure(ctx, o); err != nil {
 		return err
 	}
 	return report.write(o)
@@ -140,17 +144,17 @@ func pick[T interface{ Name() string }](all []T, names string) ([]T, error) {
 }
 
 // measure runs all scenarios. The contenders' order turns from round to round.
-func (r *Report) measure(ctx context.Context, rounds int) error {
+func (r *Report) measure(ctx context.Context, o options) error {
 	dir, err := os.MkdirTemp("", "fnhost-bench-bin-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	bin, err := build(ctx, dir)
+	bin, err := binaries(ctx, o.bin, dir)
 	if err != nil {
 		return err
 	}
-	for round := range rounds {
+	for round := range o.rounds {
 		for _, s := range r.scenarios {
 			for i := range r.contenders {
 				c := r.contenders[(i+round)%len(r.contenders)]

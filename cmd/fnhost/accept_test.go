@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/fnhost/fnhost/cmd/fnhost/internal/call"
+	"github.com/fnhost/fnhost/cmd/fnhost/internal/campaign"
 	"github.com/fnhost/fnhost/host/hosttest"
 	"github.com/fnhost/fnhost/host/stream"
 	"github.com/fnhost/fnhost/host/topology"
@@ -33,34 +34,45 @@ const (
 	wantQueries   = 300
 	leastNDCG     = 0.67
 	leastRecall   = 0.91
-	rankingDepth  = 100
 )
 
-// TestAcceptSciFact sends a public collection with relevance judgements through
-// the streams: every document is ingested, every claim is asked, every ranking
-// is persisted; the figures are computed from what persist gives back.
+// sciFact is the workflow of the campaign. What it gives is what persist keeps.
+const sciFact = `
+document: {dsl: 1.0.3, namespace: accept, name: scifact, version: 1.0.0}
+do:
+  - ingest:
+      for: {each: document, in: '${ $workflow.input.documents }'}
+      metadata: {parallel: 32}
+      do:
+        - put:
+            call: rag.ingest
+            with: {collection: scifact, doc_id: '${ $document._id }', title: '${ $document.title }', text: '${ $document.text }', media_type: text/plain}
+            output: {as: '${ .changed }'}
+  - ask:
+      for: {each: query, in: '${ $workflow.input.queries }'}
+      metadata: {parallel: 32}
+      do:
+        - rank:
+            call: rag.query
+            with: {query_id: '${ $query._id }', collection: scifact, query: '${ $query.text }', top_k: 100, hit_text: false}
+            output: {as: '${ [.hits[].doc_id] }'}
+        - keep:
+            call: persist.write
+            with: {collection: rankings, records: [{key: '${ $query._id }', doc: {documents: '${ . }'}}]}
+            output: {as: '${ .written }'}
+output: {as: '${ add }'}
+`
+
+// TestAcceptSciFact runs a public collection with relevance judgements as a
+// campaign: every document is ingested, every claim is asked, every ranking is
+// persisted; the figures are computed from what persist gives back.
 func TestAcceptSciFact(t *testing.T) {
 	a := newAcceptance(t)
 	data := filepath.Join(os.Getenv("TESTDATA"), "scifact")
-
-	began := time.Now()
-	documents := readCorpus(t, filepath.Join(data, "corpus.jsonl.gz"))
-	a.do("rag", documents, func(int, call.Result) {})
-	t.Logf("%d documents ingested in %v", len(documents), time.Since(began).Round(time.Millisecond))
-
-	began = time.Now()
-	queries := readLines[text](t, open(t, filepath.Join(data, "queries.jsonl")))
-	asks := make([]call.Task, len(queries))
-	for i, q := range queries {
-		asks[i] = task(t, "rag.query", map[string]any{"query_id": q.ID, "collection": "scifact", "query": q.Text, "top_k": rankingDepth, "hit_text": false})
-	}
-	writes := make([]call.Task, len(queries))
-	a.do("rag", asks, func(i int, r call.Result) {
-		writes[i] = task(t, "persist.write", map[string]any{"collection": "rankings",
-			"records": []any{map[string]any{"key": queries[i].ID, "doc": map[string]any{"documents": documentsOf(t, r.Data)}}}})
+	a.campaign(map[string]any{
+		"documents": readCorpus(t, filepath.Join(data, "corpus.jsonl.gz")),
+		"queries":   readLines[text](t, open(t, filepath.Join(data, "queries.jsonl"))),
 	})
-	t.Logf("%d queries answered in %v", len(asks), time.Since(began).Round(time.Millisecond))
-	a.do("persist", writes, func(int, call.Result) {})
 
 	rankings := a.rankings()
 	ndcg, recall := judge(t, rankings, filepath.Join(data, "qrels.tsv"))
@@ -75,7 +87,36 @@ func TestAcceptSciFact(t *testing.T) {
 	a.nothingLeft()
 }
 
-// acceptance is a host of its own with rag and persist on a Redis of its own.
+// campaign runs the workflow on the input and demands that every task of it is
+// done.
+func (a *acceptance) campaign(in any) {
+	a.t.Helper()
+	var input bytes.Buffer
+	e := json.NewEncoder(&input)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(in); err != nil {
+		a.t.Fatal(err)
+	}
+	cm, _ := a.topo.Role("cm")
+	client := &campaign.Client{Log: a.redis, CM: cm.Subscriptions[0]}
+	ctx, cancel := context.WithTimeout(a.t.Context(), 5*time.Minute)
+	defer cancel()
+	o, err := client.Run(ctx, campaign.Campaign{
+		ID: "scifact", Name: "SciFact", Workflow: campaign.Workflow{YAML: sciFact}, Input: input.Bytes(),
+	}, campaign.Lines(a.t.Output()))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if err := o.Err(); err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Logf("the campaign %s in %v: %+v", o.Status, time.Duration(o.DurationMs)*time.Millisecond, o.Counts)
+	if want := (campaign.Counts{Total: wantDocuments + 2*wantQueries, Done: wantDocuments + 2*wantQueries}); o.Counts != want || string(o.Output) != fmt.Sprint(wantQueries) {
+		a.t.Errorf("counts %+v and output %s, want exactly %+v and %d written", o.Counts, o.Output, want, wantQueries)
+	}
+}
+
+// acceptance is a host of its own with all plugins on a Redis of its own.
 type acceptance struct {
 	t     *testing.T
 	redis *stream.Client
@@ -129,32 +170,21 @@ func serve(t *testing.T, url string) {
 	t.Fatalf("the host was not ready in 30 s:\n%s", log.String())
 }
 
-// do sends tasks to a role and demands a result of each; each is told of them.
-func (a *acceptance) do(role string, tasks []call.Task, each func(i int, r call.Result)) {
-	a.t.Helper()
-	played, _ := a.topo.Role(role)
-	ctx, cancel := context.WithTimeout(a.t.Context(), 5*time.Minute)
-	defer cancel()
-	err := call.Do(ctx, a.redis, played.Subscriptions[0], tasks, func(i int, _ call.Published, r call.Result) error {
-		if err := r.Err(); err != nil {
-			return fmt.Errorf("%s of %.200s: %w", tasks[i].Type, tasks[i].Data, err)
-		}
-		each(i, r)
-		return nil
-	})
-	if err != nil {
-		a.t.Fatal(err)
-	}
-}
-
-// one asks for one thing.
+// one asks a role for one thing.
 func (a *acceptance) one(role, kind string, in, out any) {
 	a.t.Helper()
-	a.do(role, []call.Task{task(a.t, kind, in)}, func(_ int, r call.Result) {
-		if err := json.Unmarshal([]byte(r.Data), out); err != nil {
-			a.t.Fatalf("%s answered %.200s: %v", kind, r.Data, err)
+	played, _ := a.topo.Role(role)
+	ctx, cancel := context.WithTimeout(a.t.Context(), time.Minute)
+	defer cancel()
+	err := call.Do(ctx, a.redis, played.Subscriptions[0], []call.Task{task(a.t, kind, in)}, func(_ int, _ call.Published, r call.Result) error {
+		if err := r.Err(); err != nil {
+			return err
 		}
+		return json.Unmarshal([]byte(r.Data), out)
 	})
+	if err != nil {
+		a.t.Fatalf("%s of %v: %v", kind, in, err)
+	}
 }
 
 // rankings are the persisted rows, by query.
@@ -193,12 +223,13 @@ func (a *acceptance) documents() int {
 // nothingLeft demands that every message was acknowledged and none dead-lettered.
 func (a *acceptance) nothingLeft() {
 	a.t.Helper()
-	for _, name := range []string{"rag", "persist"} {
+	for _, name := range []string{"cm", "orchestrator", "rag", "persist"} {
 		role, _ := a.topo.Role(name)
-		sub := role.Subscriptions[0]
-		status, err := a.redis.GroupStatus(a.t.Context(), sub.Stream, sub.Group)
-		if err != nil || status.Pending != 0 {
-			a.t.Errorf("%s: %d pending (error %v), want none", sub.Stream, status.Pending, err)
+		for _, sub := range role.Subscriptions {
+			status, err := a.redis.GroupStatus(a.t.Context(), sub.Stream, sub.Group)
+			if err != nil || status.Pending != 0 {
+				a.t.Errorf("%s: %d pending (error %v), want none", sub.Stream, status.Pending, err)
+			}
 		}
 		if letters, err := a.redis.Len(a.t.Context(), role.DLQ); err != nil || letters != 0 {
 			a.t.Errorf("%s: %d dead letters (error %v), want none", role.DLQ, letters, err)
@@ -247,31 +278,12 @@ type text struct {
 	Text  string `json:"text"`
 }
 
-func readCorpus(t *testing.T, file string) (tasks []call.Task) {
+func readCorpus(t *testing.T, file string) []text {
 	unzipped, err := gzip.NewReader(open(t, file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range readLines[text](t, unzipped) {
-		tasks = append(tasks, task(t, "rag.ingest", map[string]any{"collection": "scifact", "doc_id": d.ID, "title": d.Title, "text": d.Text, "media_type": "text/plain"}))
-	}
-	return tasks
-}
-
-func documentsOf(t *testing.T, data string) []string {
-	var answer struct {
-		Hits []struct {
-			DocID string `json:"doc_id"`
-		}
-	}
-	if err := json.Unmarshal([]byte(data), &answer); err != nil {
-		t.Fatalf("rag.query answered %.200s: %v", data, err)
-	}
-	ids := make([]string, len(answer.Hits))
-	for i, hit := range answer.Hits {
-		ids[i] = hit.DocID
-	}
-	return ids
+	return readLines[text](t, unzipped)
 }
 
 func task(t *testing.T, kind string, data any) call.Task {

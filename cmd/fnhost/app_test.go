@@ -182,6 +182,10 @@ func TestEveryColumnIsInJSON(t *testing.T) {
 	covers(t, "topology show", subscriptionColumns)
 	covers(t, "topology init", madeColumns)
 	covers(t, "demo", answerColumns)
+	covers(t, "campaign status", viewColumns)
+	covers(t, "campaign start --watch", outcomeColumns)
+	covers(t, "workflow validate", definitionColumns)
+	covers(t, "workflow validate", problemColumns)
 	covers(t, "dev", servedColumns)
 }
 

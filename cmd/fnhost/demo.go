@@ -26,8 +26,8 @@ func demoFlags() []cli.Flag {
 
 func (a *app) demoCommand() *cli.Command {
 	return &cli.Command{
-		Name: "demo", Usage: "put real text and questions through a running host with roles rag and persist", Category: "host",
-		Description: "Ingests the Go specification, the Go memory model and Newton's Opticks, asks questions about them,\npersists the answers, and reads them back. It may be run again and again.",
+		Name: "demo", Usage: "put real text and questions through a running host, as a campaign", Category: "host",
+		Description: "A campaign ingests the Go specification, the Go memory model and Newton's Opticks, asks questions about them\nand persists the answers, which are then read back. It may be run again and again.",
 		Flags:       demoFlags(),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 0, 0, "no argument"); err != nil {
@@ -53,21 +53,21 @@ func demo(ctx context.Context, s *session) error {
 	wait := s.c.Duration("timeout")
 	timed, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	job := &mainjob.Job{Log: s.streams, Rag: s.first("rag"), Persist: s.first("persist"), GOROOT: goroot, Progress: s.progress()}
+	job := &mainjob.Job{Campaigns: s.campaigns(), Persist: s.first("persist"), GOROOT: goroot, Progress: s.progress()}
 	report, err := job.Run(timed)
 	switch {
 	case err == nil:
-	case errors.Is(err, mainjob.ErrRejected):
+	case errors.Is(err, mainjob.ErrFailed):
 		return fail(exitFailed, "'fnhost dlq list rag' and 'fnhost dlq list persist' have what failed", "the job ended: %w", err)
 	case errors.Is(err, fs.ErrNotExist):
 		return fail(exitNotFound, "give --goroot: the folder that 'go env GOROOT' prints on a machine with Go", "the job ended: %w", err)
 	case ctx.Err() == nil && timed.Err() != nil: // whatever call the deadline has cut short
-		return fail(exitTimeout, "is a host running with roles rag and persist? 'fnhost check rag persist' says", "the job was not done within %s: %w", wait, err)
+		return fail(exitTimeout, "is a host running with all four roles? 'fnhost check cm orchestrator rag persist' says", "the job was not done within %s: %w", wait, err)
 	default:
 		return fmt.Errorf("the job ended: %w", err)
 	}
-	s.note(s.c, "%d documents (%d changed, %d new chunks), %d answers, %d of them new or changed, all read back from persist; %s in all",
-		report.Documents, report.Changed, report.Chunks, report.Stored, report.Fresh, report.Took.Round(time.Millisecond))
+	s.note(s.c, "campaign %s: %d documents (%d changed, %d new chunks), %d answers, %d of them new or changed, all read back from persist; %s in all",
+		report.Campaign, report.Documents, report.Changed, report.Chunks, report.Stored, report.Fresh, report.Took.Round(time.Millisecond))
 	ruled := *s.print
 	ruled.Ruled = true // the rows have several lines
 	return render.List(&ruled, answerColumns, report.Answers, "")
@@ -76,16 +76,6 @@ func demo(ctx context.Context, s *session) error {
 func (s *session) first(role string) topology.Subscription {
 	r, _ := s.roles.Role(role) // the standard roles are always there
 	return r.Subscriptions[0]
-}
-
-func (s *session) progress() mainjob.Progress {
-	switch {
-	case s.c.Bool("quiet"):
-		return mainjob.Quiet()
-	case s.stderrTTY:
-		return mainjob.Bar(s.stderr)
-	}
-	return mainjob.Lines(s.stderr)
 }
 
 // goroot is where Go's texts are.

@@ -97,7 +97,7 @@ func (a *app) whenServing(ctx context.Context, c *cli.Context, h *host.Host, mor
 	if !c.Bool("demo") {
 		return nil
 	}
-	if err := mustServe(rows, "rag", "persist"); err != nil {
+	if err := mustServe(rows, "cm", "orchestrator", "rag", "persist"); err != nil {
 		return err
 	}
 	s, err := a.session(c, more)

@@ -311,5 +311,5 @@ func TestDemoSaysWhenNobodyAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r.run("demo", "--goroot", r.dir, "--timeout", "200ms").want(t, exitTimeout, "3 of 3 messages", "fnhost check rag persist")
+	r.run("demo", "--goroot", r.dir, "--timeout", "200ms").want(t, exitTimeout, "1 of 1 messages", "fnhost check cm orchestrator rag persist")
 }

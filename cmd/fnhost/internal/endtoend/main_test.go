@@ -42,7 +42,8 @@ func TestMain(m *testing.M) {
 
 func build() error {
 	cmd := exec.Command("go", "build", "-ldflags", "-X main.version=v1.2.3", "-o", built+string(filepath.Separator),
-		module+"cmd/fnhost", module+"examples/echo", module+"examples/probe")
+		module+"cmd/fnhost", module+"examples/echo", module+"examples/probe",
+		module+"plugins/cm", module+"plugins/orchestrator", module+"plugins/rag", module+"plugins/persist")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the binaries: %w\n%s", err, out)
 	}

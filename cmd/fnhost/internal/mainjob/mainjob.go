@@ -1,35 +1,31 @@
-// Package mainjob is fnhost's main job on real text, from end to end: documents
-// into role rag, questions to it, the answers into role persist, and read back.
-// It speaks to a running host by its streams only, as any caller does.
+// Package mainjob is fnhost's main job on real text, from end to end: a campaign
+// that ingests documents into role rag, asks it questions and has role persist
+// keep the answers, which are then read back. It speaks to a running host by its
+// streams only, as any caller does.
 package mainjob
 
 import (
-	"cmp"
+	"bytes"
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/fnhost/fnhost/cmd/fnhost/internal/call"
+	"github.com/fnhost/fnhost/cmd/fnhost/internal/campaign"
 	"github.com/fnhost/fnhost/host/topology"
 )
 
-// hits is how many chunks an answer may be made of. One: each question has its
-// answer in one place, and that is the source shown.
-const hits = 1
+//go:embed workflow.yaml
+var workflow string
 
-// Names of the collections that the job writes.
-const (
-	Documents = "demo"    // of role rag
-	Records   = "answers" // of role persist
-)
-
-type document struct{ ID, Title, Path, Media string }
-
-type question struct{ Key, Kind, Text string }
+// Records is the collection of role persist that the workflow writes.
+const Records = "answers"
 
 // An Answer is a question, its answer, and where that is from. It is what role
 // persist keeps.
@@ -45,171 +41,146 @@ type Answer struct {
 
 // A Report is what the job did.
 type Report struct {
+	Campaign  string
 	Answers   []Answer
 	Documents int // ingested
 	Changed   int // documents that were not there yet, or differed
 	Chunks    int // written for the documents that changed
-	Stored    int // answers read back from persist, equal to what was sent
+	Stored    int // answers read back from persist, equal to what was kept
 	Fresh     int // of those: new or changed by this run
 	Took      time.Duration
 }
 
 // A Job is one run. GOROOT holds the documents.
 type Job struct {
-	Log      call.Log
-	Rag      topology.Subscription
-	Persist  topology.Subscription
-	GOROOT   string
-	Progress Progress
+	Campaigns *campaign.Client
+	Persist   topology.Subscription
+	GOROOT    string
+	Progress  campaign.Progress
 }
 
-// Run does the job. A dead letter ends it with an error.
+// ErrFailed is wrapped by the error for a campaign that was rejected or did not
+// come to a good end, and for a record that could not be read back.
+var ErrFailed = errors.New("the campaign of the job")
+
+// Run does the job.
 func (j *Job) Run(ctx context.Context) (*Report, error) {
-	start, report := time.Now(), &Report{}
-	tasks, err := j.ingests()
+	start := time.Now()
+	c, err := j.campaign()
 	if err != nil {
 		return nil, err
 	}
-	j.Progress.Start(len(tasks) + 2*len(questions) + 1)
-	defer j.Progress.Stop()
-	if err := j.ingest(ctx, tasks, report); err != nil {
+	out, err := j.run(ctx, c)
+	if err != nil {
 		return nil, err
 	}
-	if err := j.ask(ctx, report); err != nil {
+	report := out.report()
+	if err := j.readBack(ctx, out, report); err != nil {
 		return nil, err
 	}
-	if err := j.persist(ctx, report); err != nil {
-		return nil, err
-	}
-	if err := j.readBack(ctx, report); err != nil {
-		return nil, err
-	}
-	report.Took = time.Since(start)
+	report.Campaign, report.Took = c.ID, time.Since(start)
 	return report, nil
 }
 
-func (j *Job) ingests() ([]call.Task, error) {
-	tasks := make([]call.Task, len(documents))
-	for i, d := range documents {
-		content, err := os.ReadFile(filepath.Join(j.GOROOT, filepath.FromSlash(d.Path)))
+// campaign is a fresh one at each run: what has not changed since, the roles
+// leave as it is.
+func (j *Job) campaign() (campaign.Campaign, error) {
+	in := input{Questions: questions}
+	for _, text := range texts {
+		content, err := os.ReadFile(filepath.Join(j.GOROOT, filepath.FromSlash(text.path)))
 		if err != nil {
-			return nil, fmt.Errorf("reading the text of %q: %w", d.Title, err)
+			return campaign.Campaign{}, fmt.Errorf("reading the text of %q: %w", text.Title, err)
 		}
-		tasks[i] = task("rag.ingest", ingest{Documents, d.ID, d.Title, string(content), d.Media})
+		text.Text = string(content)
+		in.Documents = append(in.Documents, text.document)
 	}
-	return tasks, nil
+	return campaign.Campaign{
+		ID: "demo-" + strings.ToLower(call.NewID()), Name: "the main job of fnhost",
+		Workflow: campaign.Workflow{YAML: workflow}, Input: encode(in),
+	}, nil
 }
 
-func (j *Job) ingest(ctx context.Context, tasks []call.Task, report *Report) error {
-	return do(ctx, j, j.Rag, tasks, func(i int, done ingested) (string, error) {
-		report.Documents++
-		state := "unchanged"
-		if done.Changed {
-			report.Changed++
-			report.Chunks += done.Chunks
-			state = fmt.Sprintf("%d chunks", done.Chunks)
-		}
-		return fmt.Sprintf("ingested %s: %s", documents[i].Title, state), nil
-	})
+func (j *Job) run(ctx context.Context, c campaign.Campaign) (*output, error) {
+	o, err := j.Campaigns.Run(ctx, c, j.Progress)
+	if rejected, ok := errors.AsType[*campaign.RejectedError](err); ok {
+		return nil, fmt.Errorf("%w: %w", ErrFailed, rejected)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	var out output
+	if err := json.Unmarshal(o.Output, &out); err != nil {
+		return nil, fmt.Errorf("the output of campaign %s is not what its workflow promises: %w", c.ID, err)
+	}
+	return &out, nil
 }
 
-func (j *Job) ask(ctx context.Context, report *Report) error {
-	tasks := make([]call.Task, len(questions))
-	for i, q := range questions {
-		tasks[i] = task("rag.query", query{q.Key, Documents, q.Text, hits, "extractive"})
-	}
-	report.Answers = make([]Answer, len(questions))
-	return do(ctx, j, j.Rag, tasks, func(i int, a answered) (string, error) {
-		answer, err := read(questions[i], a)
-		report.Answers[i] = answer
-		return "answered " + questions[i].Text, err
-	})
-}
-
-// read takes the answer, and as its source the hit that it cites first.
-func read(q question, a answered) (Answer, error) {
-	if a.Answer == nil || len(a.Hits) == 0 {
-		return Answer{}, fmt.Errorf("question %q has no answer in collection %q", q.Text, Documents)
-	}
-	source := a.Hits[0]
-	for _, h := range a.Hits {
-		if c := a.Answer.Citations; len(c) > 0 && h.ChunkID == c[0].ChunkID && h.DocID == c[0].DocID {
-			source = h
-			break
+func (out *output) report() *Report {
+	r := &Report{Documents: len(out.Ingested)}
+	for _, d := range out.Ingested {
+		if d.Changed {
+			r.Changed++
+			r.Chunks += d.Chunks
 		}
 	}
-	from := cmp.Or(source.Title, source.DocID)
-	if source.Section != "" {
-		from += " § " + source.Section
+	for _, k := range out.Kept {
+		r.Answers = append(r.Answers, k.Record.Doc)
+		r.Fresh += k.Fresh
 	}
-	return Answer{q.Text, a.Answer.Text, from, source.Score, q.Kind, source.DocID, source.ChunkID}, nil
+	return r
 }
 
-func (j *Job) persist(ctx context.Context, report *Report) error {
-	tasks := make([]call.Task, len(questions))
-	for i, q := range questions {
-		tasks[i] = task("persist.write", write{Records, "upsert", []record{{q.Key, report.Answers[i]}}})
+// readBack demands of role persist what the campaign has had it keep.
+func (j *Job) readBack(ctx context.Context, out *output, report *Report) error {
+	want := get{Collection: Records}
+	for _, k := range out.Kept {
+		want.Keys = append(want.Keys, k.Record.Key)
 	}
-	return do(ctx, j, j.Persist, tasks, func(i int, w written) (string, error) {
-		for _, e := range w.Errors {
-			return "", fmt.Errorf("persist did not write %q: %s", e.Key, e.Message)
+	task := call.Task{Type: "persist.get", Data: encode(want), ContentType: "application/json"}
+	return call.Do(ctx, j.Campaigns.Log, j.Persist, []call.Task{task}, func(_ int, p call.Published, r call.Result) error {
+		if err := r.Err(); err != nil {
+			return fmt.Errorf("%w: persist.get %s on stream %s: %w", ErrFailed, p.Entry, j.Persist.Stream, err)
 		}
-		report.Fresh += w.Inserted + w.Updated
-		return "persisted " + questions[i].Text, nil
-	})
-}
-
-func (j *Job) readBack(ctx context.Context, report *Report) error {
-	keys := make([]string, len(questions))
-	for i, q := range questions {
-		keys[i] = q.Key
-	}
-	tasks := []call.Task{task("persist.get", get{Records, keys})}
-	return do(ctx, j, j.Persist, tasks, func(_ int, g got) (string, error) {
-		stored := make(map[string]Answer, len(g.Records))
-		for _, r := range g.Records {
-			var a Answer
-			if err := json.Unmarshal(r.Doc, &a); err != nil {
-				return "", fmt.Errorf("record %q of collection %q: %w", r.Key, Records, err)
-			}
-			stored[r.Key] = a
+		stored, err := readAnswers(r.Data)
+		if err != nil {
+			return err
 		}
-		for i, key := range keys {
-			if stored[key] != report.Answers[i] {
-				return "", fmt.Errorf("the answer to %q is not in collection %q as it was sent", questions[i].Text, Records)
+		for _, k := range out.Kept {
+			if stored[k.Record.Key] != k.Record.Doc {
+				return fmt.Errorf("the answer to %q is not in collection %q as it was sent", k.Record.Doc.Question, Records)
 			}
 		}
-		report.Stored = len(keys)
-		return fmt.Sprintf("read back %d answers", len(keys)), nil
+		report.Stored = len(out.Kept)
+		return nil
 	})
 }
 
-func task(kind string, data any) call.Task {
-	b, err := json.Marshal(data)
-	if err != nil { // structs of strings and numbers always marshal
+func readAnswers(data string) (map[string]Answer, error) {
+	var g got
+	if err := json.Unmarshal([]byte(data), &g); err != nil {
+		return nil, fmt.Errorf("the result of persist.get is not what role persist promises: %w", err)
+	}
+	stored := make(map[string]Answer, len(g.Records))
+	for _, r := range g.Records {
+		var a Answer
+		if err := json.Unmarshal(r.Doc, &a); err != nil {
+			return nil, fmt.Errorf("record %q of collection %q: %w", r.Key, Records, err)
+		}
+		stored[r.Key] = a
+	}
+	return stored, nil
+}
+
+// encode gives JSON in which HTML stays as short as it is.
+func encode(v any) []byte {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil { // structs of strings and numbers always encode
 		panic(err)
 	}
-	return call.Task{Type: kind, Data: b, ContentType: "application/json"}
-}
-
-// ErrRejected is wrapped by the error for a message that ended without a result.
-var ErrRejected = errors.New("has no result")
-
-// do sends the tasks and hands each one's output to each, which says in words
-// what was done.
-func do[T any](ctx context.Context, j *Job, sub topology.Subscription, tasks []call.Task, each func(i int, output T) (string, error)) error {
-	return call.Do(ctx, j.Log, sub, tasks, func(i int, p call.Published, r call.Result) error {
-		if err := r.Err(); err != nil {
-			return fmt.Errorf("%s %s on stream %s %w: %w", tasks[i].Type, p.Entry, sub.Stream, ErrRejected, err)
-		}
-		var output T
-		if err := json.Unmarshal([]byte(r.Data), &output); err != nil {
-			return fmt.Errorf("the result of %s %s is not what role %s promises: %w", tasks[i].Type, p.Entry, sub.Role, err)
-		}
-		done, err := each(i, output)
-		if err == nil {
-			j.Progress.Step(done)
-		}
-		return err
-	})
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }

@@ -1,10 +1,13 @@
 package mainjob
 
-// documents are the texts that every machine with Go has.
-var documents = []document{
-	{ID: "go-spec", Title: "The Go Programming Language Specification", Path: "doc/go_spec.html", Media: "text/html"},
-	{ID: "go-mem", Title: "The Go Memory Model", Path: "doc/go_mem.html", Media: "text/html"},
-	{ID: "opticks", Title: "Isaac Newton: Opticks", Path: "src/testdata/Isaac.Newton-Opticks.txt", Media: "text/plain"},
+// texts are documents that every machine with Go has.
+var texts = []struct {
+	document
+	path string
+}{
+	{document{ID: "go-spec", Title: "The Go Programming Language Specification", Media: "text/html"}, "doc/go_spec.html"},
+	{document{ID: "go-mem", Title: "The Go Memory Model", Media: "text/html"}, "doc/go_mem.html"},
+	{document{ID: "opticks", Title: "Isaac Newton: Opticks", Media: "text/plain"}, "src/testdata/Isaac.Newton-Opticks.txt"},
 }
 
 // questions are of different kinds: each wants something else of the text.
