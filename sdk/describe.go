@@ -38,14 +38,14 @@ func (f *Function) describe() (*fnhostv1.Description, error) {
 func (f *Function) check() error {
 	var errs []error
 	if f.Handler == nil {
-		errs = append(errs, errors.New("the function has no Handler: set it to what handles a message, as sdk.JSON(handle)"))
+		errs = append(errs, errors.New("the Handler is nil: set it to what handles a message, as sdk.JSON(handle)"))
 	}
 	if _, ok := f.Handler.(BatchHandler); f.Batch > 1 && f.Handler != nil && !ok {
 		errs = append(errs, fmt.Errorf("with Batch %d the Handler needs a HandleBatch: implement sdk.BatchHandler (a handler inside a Mux, a Chain or JSON does not count), or leave Batch at 0", f.Batch))
 	}
 	if f.Concurrency < 0 || f.Window < 0 || f.Batch < 0 || f.Timeout < 0 || (f.MaxRetries != nil && *f.MaxRetries < 0) ||
 		(f.RetryBackoff != nil && *f.RetryBackoff < 0) {
-		errs = append(errs, errors.New("none of Concurrency, Window, Batch, Timeout, MaxRetries and RetryBackoff may be negative"))
+		errs = append(errs, errors.New("the fields Concurrency, Window, Batch, Timeout, MaxRetries and RetryBackoff may not be negative"))
 	}
 	return errors.Join(errs...)
 }
