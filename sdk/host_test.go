@@ -39,7 +39,6 @@ type host struct {
 	mu       sync.Mutex
 	outcomes map[uint64]*fnhostv1.Outcome
 	order    []uint64
-	frames   int
 	changed  chan struct{} // closed and replaced at each frame
 }
 
@@ -101,7 +100,6 @@ func (h *host) configure(concurrency uint32) {
 func (h *host) Outcomes(outcomes []*fnhostv1.Outcome) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.frames++
 	for _, o := range outcomes {
 		if h.outcomes[o.GetDelivery()] != nil {
 			h.t.Errorf("a second outcome for delivery %d", o.GetDelivery())
