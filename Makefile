@@ -37,6 +37,10 @@ accept: setup build ## run the acceptance on data that is not in the repository:
 	@test -d "$(TESTDATA)" || { echo 'make accept needs TESTDATA=DIR; docs/acceptance.md says what is in it' >&2; exit 2; }
 	TESTDATA="$(abspath $(TESTDATA))" go test -tags accept -count=1 -timeout 15m -v -run '^TestAccept' $(ACCEPT)
 
+.PHONY: bench
+bench: ## measure fnhost beside its peers (an hour; needs a quiet machine) and write docs/performance.md
+	cd bench && go run . -o ../docs/performance.md -json ../bin/performance.json
+
 .PHONY: lint
 lint: ## run the linters
 	gofmt -l . | tee /dev/stderr | (! read)
