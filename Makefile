@@ -28,8 +28,7 @@ setup: ## install what the tests need and the machine lacks (redis-server)
 	@.ci/setup
 
 .PHONY: test
-test: setup build verify ## run all tests, with the race detector
-	go vet ./...
+test: setup build format ## run all tests, with the race detector
 	go test -race -timeout 10m ./...
 
 .PHONY: accept
@@ -42,8 +41,7 @@ bench: ## measure fnhost beside its peers (an hour; needs a quiet machine) and w
 	cd bench && go run . -o ../docs/performance.md -json ../bin/performance.json
 
 .PHONY: lint
-lint: ## run the linters
-	gofmt -l . | tee /dev/stderr | (! read)
+lint: format ## run the linters
 	go vet ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
@@ -51,11 +49,14 @@ lint: ## run the linters
 generate: ## write all generated code and documents anew
 	go generate ./...
 
+.PHONY: format
+format:
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run gofmt -w on these' >&2; exit 1; }
+
 .PHONY: verify
-verify: ## check formatting, and that it compiles for other systems
-	@test -z "$$(gofmt -l . | tee /dev/stderr)"
-	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./cmd/fnhost
-	GOOS=darwin GOARCH=arm64 go vet ./host/plugin ./sdk
+verify: format generate ## check that generated code is current, and that it compiles for darwin
+	git diff --exit-code
+	GOOS=darwin GOARCH=arm64 go vet ./...
 
 .PHONY: clean
 clean: ## remove what was built, and the state of `make run`
