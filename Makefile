@@ -28,7 +28,7 @@ setup: ## install what the tests need and the machine lacks (redis-server)
 	@.ci/setup
 
 .PHONY: test
-test: setup build format ## run all tests, with the race detector
+test: setup format ## run all tests, with the race detector
 	go test -race -timeout 10m ./...
 
 .PHONY: accept
