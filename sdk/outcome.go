@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -205,7 +206,8 @@ const frameOverhead = 1 << 10
 
 func (e *Emission) wire() *fnhostv1.Emission {
 	w := &fnhostv1.Emission{To: strings.ToValidUTF8(e.To, "\uFFFD"), Data: e.Data}
-	if ms := e.NotBefore.UnixMilli(); ms > 0 { // the zero time is long before 1970
+	// Rounded up, never early; the zero time is long before 1970.
+	if ms := e.NotBefore.Add(time.Millisecond - time.Nanosecond).UnixMilli(); ms > 0 {
 		w.NotBefore = uint64(ms)
 	}
 	if e.Type != "" {

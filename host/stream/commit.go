@@ -193,7 +193,7 @@ func (l *Log) writeAdds(p places, adds []delivery.Add) {
 	now := time.Now()
 	for _, a := range adds {
 		if a.NotBefore.After(now) {
-			p.arg(p.of(l.c.keys.Later(a.Stream)), fmt.Sprint("@", a.NotBefore.UnixMilli()), 2, p.of(l.c.keys.Stream(a.Stream)), pack(a.Fields))
+			p.arg(p.of(l.c.keys.Later(a.Stream)), fmt.Sprint("@", dueMillis(a.NotBefore)), 2, p.of(l.c.keys.Stream(a.Stream)), pack(a.Fields))
 			continue
 		}
 		p.arg(p.of(l.c.keys.Stream(a.Stream)), a.MaxLen)

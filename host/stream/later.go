@@ -21,8 +21,13 @@ func (c *Client) PublishAt(ctx context.Context, stream string, fields []string, 
 	if len(fields) == 0 || len(fields)%2 != 0 || len(fields) > maxFields {
 		return fmt.Errorf("publish later to %s: an entry is names and values in turn, from one of each to %d together; got %d", stream, maxFields, len(fields))
 	}
-	member := redis.Z{Score: float64(due.UnixMilli()), Member: rand.Text() + "\n" + pack(fields)}
+	member := redis.Z{Score: float64(dueMillis(due)), Member: rand.Text() + "\n" + pack(fields)}
 	return wrap(c.commands.ZAdd(ctx, c.keys.Later(stream), member).Err(), "publish later to %s", stream)
+}
+
+// dueMillis is a time in milliseconds, rounded up: never early.
+func dueMillis(t time.Time) int64 {
+	return t.Add(time.Millisecond - time.Nanosecond).UnixMilli()
 }
 
 // pack writes names and values as promote.lua reads them: their lengths, and

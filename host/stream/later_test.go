@@ -78,6 +78,15 @@ func TestAnEntryForLaterAppearsWhenItIsDue(t *testing.T) {
 	})
 }
 
+func TestADueTimeIsRoundedUp(t *testing.T) {
+	whole := time.UnixMilli(1_700_000_000_000)
+	for late, want := range map[time.Duration]int64{0: 0, 1: 1, time.Millisecond - 1: 1, time.Millisecond: 1} {
+		if got := dueMillis(whole.Add(late)) - whole.UnixMilli(); got != want {
+			t.Errorf("%v after a millisecond: %d, want %d", late, got, want)
+		}
+	}
+}
+
 func TestEntriesForLaterAreAddedInTheOrderOfTheirTimes(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(w *world) {
