@@ -33,8 +33,9 @@ const (
 )
 
 // GRPCServer makes the gRPC server of a plugin: gRPC's own limit on what it
-// receives, 4 MiB, is less than one message may have.
+// receives, 4 MiB, is less than one message may have; and its windows are fixed.
 func GRPCServer(opts []grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append(opts,
+		grpc.StaticStreamWindowSize(wire.FlowWindow), grpc.StaticConnWindowSize(wire.FlowWindow),
 		grpc.MaxRecvMsgSize(MaxMessageBytes), grpc.MaxSendMsgSize(MaxMessageBytes))...)
 }

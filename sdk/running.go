@@ -88,20 +88,30 @@ func (r *running) isOver() bool {
 	return r.over
 }
 
-func loadState(ctx context.Context, key string, fields []string) (*StateValue, error) {
+func loadStates(ctx context.Context, keys []StateKey) ([]*StateValue, error) {
 	r, err := current(ctx)
 	if err != nil {
 		return nil, err
 	}
-	have := r.state(key)
-	if have != nil && have.knows(fields) {
-		return have, nil
+	values := make([]*StateValue, len(keys))
+	var loads []*fnhostv1.Load
+	var missing []int
+	for i, k := range keys {
+		if values[i] = r.state(k.Key); values[i] == nil || !values[i].knows(k.Fields) {
+			missing = append(missing, i)
+			loads = append(loads, &fnhostv1.Load{What: &fnhostv1.Load_StateKey{StateKey: k.Key}, Fields: bytesOf(k.Fields)})
+		}
 	}
-	loaded, err := r.load(ctx, key, &fnhostv1.Load{What: &fnhostv1.Load_StateKey{StateKey: key}, Fields: bytesOf(fields)})
+	loaded, err := r.load(ctx, loads)
 	if err != nil {
-		return nil, fmt.Errorf("reading state %q: %w", key, err)
+		return nil, err
 	}
-	return r.keep(key, fields, loaded)
+	for n, i := range missing {
+		if values[i], err = r.keep(keys[i].Key, keys[i].Fields, loaded[n]); err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
 }
 
 // state gives what this run has of the key, nil if nothing yet.
@@ -149,14 +159,14 @@ func (r *running) loadCache(ctx context.Context, key string) (map[string]string,
 	if ok {
 		return maps.Clone(own.fields), own.fields != nil, nil
 	}
-	loaded, err := r.load(ctx, key, &fnhostv1.Load{What: &fnhostv1.Load_CacheKey{CacheKey: key}})
+	loaded, err := r.load(ctx, []*fnhostv1.Load{{What: &fnhostv1.Load_CacheKey{CacheKey: key}}})
 	if err != nil {
-		return nil, false, fmt.Errorf("reading cache %q: %w", key, err)
+		return nil, false, err
 	}
-	if !loaded.GetFound() {
+	if !loaded[0].GetFound() {
 		return nil, false, nil
 	}
-	return fieldMap(loaded.GetFields()), true, nil
+	return fieldMap(loaded[0].GetFields()), true, nil
 }
 
 func (r *running) writeCache(key string, fields map[string]string, ttl time.Duration) error {
@@ -175,23 +185,35 @@ func (r *running) writeCache(key string, fields map[string]string, ttl time.Dura
 	return nil
 }
 
-// load asks the host and waits for its answer or the end of ctx.
-func (r *running) load(ctx context.Context, key string, l *fnhostv1.Load) (*fnhostv1.Loaded, error) {
-	if err := checkKey(key); err != nil {
-		return nil, err
-	}
-	l.Delivery = r.delivery.GetNumber()
-	answer := r.work.ask(l)
-	select {
-	case loaded := <-answer:
-		if loaded.GetError() != "" {
-			return nil, errors.New(loaded.GetError())
+// load asks the host, once for all, and waits for its answers or the end of ctx.
+func (r *running) load(ctx context.Context, loads []*fnhostv1.Load) ([]*fnhostv1.Loaded, error) {
+	for _, l := range loads {
+		if err := checkKey(l.GetStateKey() + l.GetCacheKey()); err != nil {
+			return nil, fmt.Errorf("%s: %w", reading(l), err)
 		}
-		return loaded, nil
-	case <-ctx.Done():
-		r.work.forget(l.GetRequest())
-		return nil, context.Cause(ctx)
+		l.Delivery = r.delivery.GetNumber()
 	}
+	answers := make([]*fnhostv1.Loaded, len(loads))
+	for i, answer := range r.work.ask(loads) {
+		select {
+		case answers[i] = <-answer:
+			if said := answers[i].GetError(); said != "" {
+				r.work.forget(loads[i+1:])
+				return nil, fmt.Errorf("%s: %s", reading(loads[i]), said)
+			}
+		case <-ctx.Done():
+			r.work.forget(loads[i:])
+			return nil, fmt.Errorf("%s: %w", reading(loads[i]), context.Cause(ctx))
+		}
+	}
+	return answers, nil
+}
+
+func reading(l *fnhostv1.Load) string {
+	if _, cache := l.GetWhat().(*fnhostv1.Load_CacheKey); cache {
+		return fmt.Sprintf("reading cache %q", l.GetCacheKey())
+	}
+	return fmt.Sprintf("reading state %q", l.GetStateKey())
 }
 
 // checkKey keeps keys to what the contract's strings can carry.

@@ -46,7 +46,24 @@ func newStateValue(key string, loaded *fnhostv1.Loaded) *StateValue {
 // Asked for the same key again, State gives the same value, with what was asked
 // for in addition.
 func State(ctx context.Context, key string, fields ...string) (*StateValue, error) {
-	return loadState(ctx, key, fields)
+	values, err := loadStates(ctx, []StateKey{{Key: key, Fields: fields}})
+	if err != nil {
+		return nil, err
+	}
+	return values[0], nil
+}
+
+// A StateKey names what to read of one key: see [State].
+type StateKey struct {
+	Key    string
+	Fields []string // none: all
+}
+
+// States reads several keys as [State] does one, with one question to the host:
+// a handler that knows what it will need waits once, and not for each. The values
+// are in the order of the keys.
+func States(ctx context.Context, keys ...StateKey) ([]*StateValue, error) {
+	return loadStates(ctx, keys)
 }
 
 // knows says whether the fields, or all if there are none, were loaded.

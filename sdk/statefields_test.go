@@ -3,6 +3,7 @@ package sdk_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/prototext"
@@ -125,5 +126,59 @@ func TestAFieldThatWasNotLoadedCannotBeRead(t *testing.T) {
 	h.worker.Loaded(&fnhostv1.Loaded{Request: l.GetRequest()})
 	if e := h.outcome(1).GetRetry().GetError(); e.GetType() != "panic" || e.GetMessage() != `sdk: field "b" of state "k" was not loaded: name it in State(ctx, key, fields...)` {
 		t.Errorf("outcome %v", h.outcome(1))
+	}
+}
+
+func TestSeveralKeysAreAskedForAtOnce(t *testing.T) {
+	t.Parallel()
+	h := start(t, handler(func(ctx context.Context, _ *sdk.Message) (*sdk.Reply, error) {
+		values, err := sdk.States(ctx, sdk.StateKey{Key: "a"}, sdk.StateKey{Key: "b", Fields: []string{"x"}}, sdk.StateKey{Key: "c"})
+		if err != nil {
+			return nil, err
+		}
+		again, err := sdk.State(ctx, "b", "x") // is known, and not asked for
+		if err != nil || again != values[1] {
+			return nil, sdk.Permanent(fmt.Errorf("again: %v, %v", again, err))
+		}
+		for i, v := range values {
+			v.Set("x", v.Key()+v.Version()+fmt.Sprint(i, v.Found()))
+		}
+		return nil, nil
+	}), 1)
+	h.deliver(1, 1)
+	asked := map[string]*fnhostv1.Load{} // all of them, before any has its answer
+	for range 3 {
+		l := receive(t, "a load", h.loads)
+		asked[l.GetStateKey()] = l
+	}
+	h.worker.Loaded(&fnhostv1.Loaded{Request: asked["c"].GetRequest()})
+	h.worker.Loaded(&fnhostv1.Loaded{Request: asked["b"].GetRequest(), Version: "8", Found: true},
+		&fnhostv1.Loaded{Request: asked["a"].GetRequest(), Version: "7", Found: true})
+	var got []string
+	for _, w := range h.outcome(1).GetDone().GetState() {
+		got = append(got, w.GetKey()+" "+w.GetVersion()+" "+string(w.GetSet()[0].GetValue()))
+	}
+	if want := "[a 7 a70 true b 8 b81 true c  c2 false]"; fmt.Sprint(got) != want {
+		t.Errorf("written %v, want %s", got, want)
+	}
+}
+
+func TestOfSeveralKeysOneCannotBeRead(t *testing.T) {
+	t.Parallel()
+	h := start(t, handler(func(ctx context.Context, _ *sdk.Message) (*sdk.Reply, error) {
+		_, err := sdk.States(ctx, sdk.StateKey{Key: "a"}, sdk.StateKey{Key: "b"})
+		return nil, err
+	}), 1)
+	h.deliver(1, 1)
+	for range 2 {
+		l := receive(t, "a load", h.loads)
+		answer := &fnhostv1.Loaded{Request: l.GetRequest()}
+		if l.GetStateKey() == "b" {
+			answer.Error = "WRONGTYPE"
+		}
+		h.worker.Loaded(answer)
+	}
+	if said := h.outcome(1).GetRetry().GetError().GetMessage(); !strings.Contains(said, `reading state "b": WRONGTYPE`) {
+		t.Errorf("the outcome says %q", said)
 	}
 }

@@ -142,16 +142,27 @@ func causeOf(c fnhostv1.CancelCause) error {
 	return ErrStop
 }
 
-// ask sends a load to the host; its answer comes on the channel.
-func (w *work) ask(l *fnhostv1.Load) <-chan *fnhostv1.Loaded {
-	l.Request = w.requests.Add(1)
-	answer := make(chan *fnhostv1.Loaded, 1) // so that the read loop never waits
-	w.asked.Store(l.GetRequest(), answer)
-	w.outbox.Put(wire.Item[outgoing]{Value: outgoing{load: l}, Bytes: proto.Size(l)})
-	return answer
+// ask sends loads to the host, in one frame; the answer to each comes on its
+// channel.
+func (w *work) ask(loads []*fnhostv1.Load) []<-chan *fnhostv1.Loaded {
+	answers := make([]<-chan *fnhostv1.Loaded, len(loads))
+	items := make([]wire.Item[outgoing], len(loads))
+	for i, l := range loads {
+		l.Request = w.requests.Add(1)
+		answer := make(chan *fnhostv1.Loaded, 1) // so that the read loop never waits
+		w.asked.Store(l.GetRequest(), answer)
+		answers[i], items[i] = answer, wire.Item[outgoing]{Value: outgoing{load: l}, Bytes: proto.Size(l)}
+	}
+	w.outbox.Put(items...)
+	return answers
 }
 
-func (w *work) forget(request uint64) { w.asked.Delete(request) }
+// forget drops loads whose answers nobody waits for any more.
+func (w *work) forget(loads []*fnhostv1.Load) {
+	for _, l := range loads {
+		w.asked.Delete(l.GetRequest())
+	}
+}
 
 func (w *work) answer(l *fnhostv1.Loaded) {
 	if answer, ok := w.asked.LoadAndDelete(l.GetRequest()); ok {

@@ -218,13 +218,18 @@ func (l *fakeLog) Reclaim(context.Context, func(string) bool, int) ([]delivery.R
 	return nil, nil, l.call("reclaim")
 }
 
-func (l *fakeLog) Load(_ context.Context, load delivery.Load) delivery.Loaded {
+func (l *fakeLog) Load(_ context.Context, loads ...delivery.Load) (answers []delivery.Loaded) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.call("load"); err != nil {
-		return delivery.Loaded{Err: err}
+	err := l.call("load")
+	for _, load := range loads {
+		answer := delivery.Loaded{Request: load.Request, Found: true, Version: "7", Fields: []string{"n", "1"}}
+		if err != nil {
+			answer = delivery.Loaded{Request: load.Request, Err: err}
+		}
+		answers = append(answers, answer)
 	}
-	return delivery.Loaded{Found: true, Version: "7", Fields: []string{"n", "1"}}
+	return answers
 }
 
 func (l *fakeLog) Unblock() {}

@@ -11,6 +11,9 @@ import (
 // loadWorkers is how many loads of keyed state and cache are read at once.
 const loadWorkers = 8
 
+// maxLoads is how many are read with one look.
+const maxLoads = 64
+
 // loadQueue holds the loads that wait for a worker. It is bounded by what the
 // function has: a handler waits for its load.
 type loadQueue struct {
@@ -26,23 +29,21 @@ func (q *loadQueue) put(loads []delivery.Load) {
 	wake(q.wake)
 }
 
-func (q *loadQueue) take() (load delivery.Load, ok bool) {
+func (q *loadQueue) take() []delivery.Load {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.loads) == 0 {
-		return delivery.Load{}, false
-	}
-	load, q.loads = q.loads[0], q.loads[1:]
-	if len(q.loads) > 0 {
+	n := min(len(q.loads), maxLoads)
+	loads := q.loads[:n:n]
+	if q.loads = q.loads[n:]; len(q.loads) > 0 {
 		wake(q.wake) // there is work for another
 	}
-	return load, true
+	return loads
 }
 
 // Loads takes the function's requests for state and cache. It never blocks.
 func (r *Role) Loads(loads []delivery.Load) { r.loads.put(loads) }
 
-// load answers loads, one after another.
+// load answers loads, those that came together with one look at the store.
 func (r *Role) load(ctx context.Context) {
 	for {
 		select {
@@ -50,26 +51,30 @@ func (r *Role) load(ctx context.Context) {
 			return
 		case <-r.loads.wake:
 		}
-		for {
-			load, ok := r.loads.take()
-			if !ok {
-				break
-			}
-			r.cfg.Function.Loaded([]delivery.Loaded{r.answer(ctx, load)})
+		for loads := r.loads.take(); len(loads) > 0; loads = r.loads.take() {
+			r.cfg.Function.Loaded(r.answer(ctx, loads))
 		}
 	}
 }
 
-func (r *Role) answer(ctx context.Context, load delivery.Load) delivery.Loaded {
+func (r *Role) answer(ctx context.Context, loads []delivery.Load) []delivery.Loaded {
+	var log Log
+	answers := make([]delivery.Loaded, 0, len(loads))
+	wanted := make([]delivery.Load, 0, len(loads))
 	r.mu.Lock()
-	it := r.out[load.Delivery]
+	for _, load := range loads {
+		if it := r.out[load.Delivery]; it != nil {
+			log = it.sub.Log // each of them knows the role's state
+			wanted = append(wanted, load)
+		} else {
+			answers = append(answers, delivery.Loaded{Request: load.Request, Err: errors.New("the delivery has ended")})
+		}
+	}
 	r.mu.Unlock()
-	if it == nil {
-		return delivery.Loaded{Request: load.Request, Err: errors.New("the delivery has ended")}
+	if len(wanted) == 0 {
+		return answers
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	loaded := it.sub.Log.Load(ctx, load)
-	loaded.Request = load.Request
-	return loaded
+	return append(answers, log.Load(ctx, wanted...)...)
 }

@@ -36,8 +36,8 @@ type Log interface {
 	// reached, leases that lapsed are left alone for one lease: their owners may
 	// not have been able to renew them.
 	Reclaim(ctx context.Context, skip func(id string) bool, room int) (taken []delivery.Reclaimed, lost []string, err error)
-	// Load reads keyed state or cache of the role.
-	Load(ctx context.Context, load delivery.Load) delivery.Loaded
+	// Load reads keyed state and cache of the role, all as of one moment.
+	Load(ctx context.Context, loads ...delivery.Load) []delivery.Loaded
 	// Unblock ends a Read that waits, and keeps the next ones from waiting.
 	Unblock()
 }

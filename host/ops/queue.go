@@ -14,10 +14,14 @@ import (
 )
 
 const (
-	queueLength = 8192            // entries that wait; more are dropped and counted
-	queueBatch  = 256             // entries written at once
-	writeLimit  = 5 * time.Second // for one batch, and for what is left at a stop
-	writeRetry  = time.Second     // between tries while Redis does not answer
+	queueLength = 8192 // entries that wait; more are dropped and counted
+	queueBatch  = 256  // entries written at once
+	// linger is how long the first of a batch waits for others. What it tells of
+	// has a time of its own, and a write for each would cost as much as the
+	// message that it is about.
+	linger     = 25 * time.Millisecond
+	writeLimit = 5 * time.Second // for one batch, and for what is left at a stop
+	writeRetry = time.Second     // between tries while Redis does not answer
 )
 
 // An entry waits to be written. Its fields are made when it is: who adds it may
@@ -62,7 +66,7 @@ func (q *queue) run(ctx context.Context) {
 	for {
 		select {
 		case first := <-q.entries:
-			if batch := q.batch(first); !q.writeWhile(ctx, batch) {
+			if batch := q.gather(ctx, first); !q.writeWhile(ctx, batch) {
 				q.flush(ctx, batch)
 				return
 			}
@@ -71,6 +75,24 @@ func (q *queue) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// gather is first and what comes within the time that it waits.
+func (q *queue) gather(ctx context.Context, first entry) []entry {
+	batch := q.batch(first)
+	late := time.NewTimer(linger)
+	defer late.Stop()
+	for len(batch) < queueBatch {
+		select {
+		case next := <-q.entries:
+			batch = append(batch, next)
+		case <-late.C:
+			return batch
+		case <-ctx.Done():
+			return batch
+		}
+	}
+	return batch
 }
 
 // batch is first and what else waits.

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/fnhost/fnhost/sdk"
+	"github.com/fnhost/fnhost/sdk/client"
 )
 
 const (
@@ -86,6 +87,7 @@ func newClient(p *process, sockets string) *goplugin.Client {
 		},
 		VersionedPlugins: map[int]goplugin.PluginSet{sdk.ContractVersion: {sdk.PluginName: connectionPlugin{}}},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		GRPCDialOptions:  client.DialOptions(),
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
 			p.env = append(p.env, cmd.Env...) // go-plugin's own; the last of a name counts
 			return p, nil

@@ -32,10 +32,10 @@ func TestCommitWritesEverythingAtOnce(t *testing.T) {
 		if err != nil || len(emitted) != 1 || !slices.Equal(emitted[0].Fields, c.Adds[1].Fields) {
 			w.Errorf("emitted %v (%v), want %q", emitted, err, c.Adds[1].Fields)
 		}
-		if state := l.Load(w.Context(), delivery.Load{Key: "count"}); state.Err != nil || state.Version != fmt.Sprint(h.Fence) || !slices.Equal(state.Fields, []string{"n", "1"}) {
+		if state := l.Load(w.Context(), delivery.Load{Key: "count"})[0]; state.Err != nil || state.Version != fmt.Sprint(h.Fence) || !slices.Equal(state.Fields, []string{"n", "1"}) {
 			w.Errorf("state is %+v, want n=1 in version %d", state, h.Fence)
 		}
-		if cache := l.Load(w.Context(), delivery.Load{Key: "chunks:d1", Cache: true}); !slices.Equal(cache.Fields, []string{"a", "b"}) {
+		if cache := l.Load(w.Context(), delivery.Load{Key: "chunks:d1", Cache: true})[0]; !slices.Equal(cache.Fields, []string{"a", "b"}) {
 			w.Errorf("cache is %+v", cache)
 		}
 		if ttl := w.rdb.PTTL(w.Context(), w.c.keys.Cache("rag", "chunks:d1")).Val(); ttl <= 0 || ttl > time.Hour {
@@ -172,17 +172,45 @@ func TestStateConflictInsideABatch(t *testing.T) {
 		if n := len(w.results()); n != 2 {
 			w.Errorf("%d results, want 2: a conflict writes nothing", n)
 		}
-		state := l.Load(w.Context(), delivery.Load{Key: "k", Fields: []string{"n", "absent"}})
+		state := l.Load(w.Context(), delivery.Load{Key: "k", Fields: []string{"n", "absent"}})[0]
 		if !slices.Equal(state.Fields, []string{"n", "2"}) || state.Version != fmt.Sprint(held[2].Fence) {
 			w.Errorf("state is %+v", state)
 		}
 		remove := done(held[3])
 		remove.State = []delivery.StateWrite{{Key: "k", Version: state.Version, Delete: true}}
 		w.wantStatuses(w.commit(l, remove), delivery.Committed)
-		if state = l.Load(w.Context(), delivery.Load{Key: "k"}); state.Found || state.Version != "" {
+		if state = l.Load(w.Context(), delivery.Load{Key: "k"})[0]; state.Found || state.Version != "" {
 			w.Errorf("after its removal the state is %+v", state)
 		}
 		w.wantStatuses(w.commit(l, add(held[1], "", "1")), delivery.Committed)
+	})
+}
+
+func TestSeveralKeysAreLoadedTogether(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		l := w.log(me, time.Minute)
+		w.publish(1)
+		c := done(w.begun(l, 1)[0])
+		c.State = []delivery.StateWrite{{Key: "k", Set: []string{"a", "1", "b", "2"}}}
+		w.wantStatuses(w.commit(l, c), delivery.Committed)
+		w.rdb.Set(w.Context(), w.c.keys.State("rag", "text"), "no hash", 0)
+		got := l.Load(w.Context(),
+			delivery.Load{Request: 1, Key: "absent", Fields: []string{"a"}},
+			delivery.Load{Request: 2, Key: "text", Fields: []string{"a"}},
+			delivery.Load{Request: 3, Key: "k", Fields: []string{"b"}},
+			delivery.Load{Request: 4, Key: "text"},
+			delivery.Load{Request: 5, Key: "k"},
+			delivery.Load{Request: 6, Key: "k", Cache: true})
+		for i, want := range []string{"1 false []", "2 error", "3 true [b 2]", "4 error", "5 true [a 1 b 2]", "6 false []"} {
+			said := fmt.Sprint(got[i].Request, got[i].Found, got[i].Fields)
+			if got[i].Err != nil {
+				said = fmt.Sprint(got[i].Request, " error")
+			}
+			if said != want {
+				t.Errorf("load %d: %s (%v), want %s", i, said, got[i].Err, want)
+			}
+		}
 	})
 }
 
@@ -203,11 +231,11 @@ func TestStateFieldsAreRemovedAndLargeOnesWritten(t *testing.T) {
 		first.State = []delivery.StateWrite{{Key: "k", Set: set}}
 		second.State = []delivery.StateWrite{{Key: "k", Version: fmt.Sprint(held[0].Fence), Remove: remove}}
 		w.wantStatuses(w.commit(l, first), delivery.Committed)
-		if n := len(l.Load(w.Context(), delivery.Load{Key: "k"}).Fields); n != 6000 {
+		if n := len(l.Load(w.Context(), delivery.Load{Key: "k"})[0].Fields); n != 6000 {
 			w.Errorf("%d names and values, want 6000", n)
 		}
 		w.wantStatuses(w.commit(l, second), delivery.Committed)
-		if got := l.Load(w.Context(), delivery.Load{Key: "k"}).Fields; !slices.Equal(got, []string{"f0", "v"}) {
+		if got := l.Load(w.Context(), delivery.Load{Key: "k"})[0].Fields; !slices.Equal(got, []string{"f0", "v"}) {
 			w.Errorf("left are %q", got)
 		}
 	})

@@ -3,19 +3,54 @@ package stream
 import (
 	"context"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/fnhost/fnhost/host/delivery"
 )
 
-// Load reads one key of the role's keyed state or cache: all fields, or those
-// named; the ones that are not there are left out. The error is in the answer.
-func (l *Log) Load(ctx context.Context, load delivery.Load) delivery.Loaded {
-	key := l.c.keys.State(l.sub.Role, load.Key)
-	if load.Cache {
-		key = l.c.keys.Cache(l.sub.Role, load.Key)
+// Load reads keys of the role's keyed state or cache, all as of one moment: all
+// fields, or those named; the ones that are not there are left out. An error is
+// in the answer of the key that it is about.
+func (l *Log) Load(ctx context.Context, loads ...delivery.Load) []delivery.Loaded {
+	pipe := l.c.commands.TxPipeline()
+	asked := make([]hash, len(loads))
+	for i, load := range loads {
+		asked[i] = l.ask(ctx, pipe, load)
 	}
-	all, err := l.hash(ctx, key, load.Fields)
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	answers := make([]delivery.Loaded, len(loads))
+	for i, load := range loads {
+		answers[i] = l.loaded(ctx, load, asked[i])
+	}
+	return answers
+}
+
+// hash is a key on its way: whole, or some of its fields.
+type hash struct {
+	key    string
+	whole  *redis.Cmd
+	exists *redis.IntCmd
+	some   *redis.SliceCmd
+}
+
+func (l *Log) ask(ctx context.Context, pipe redis.Pipeliner, load delivery.Load) hash {
+	h := hash{key: l.c.keys.State(l.sub.Role, load.Key)}
+	if load.Cache {
+		h.key = l.c.keys.Cache(l.sub.Role, load.Key)
+	}
+	if len(load.Fields) == 0 {
+		h.whole = pipe.Do(ctx, "HGETALL", h.key)
+		return h
+	}
+	h.exists = pipe.Exists(ctx, h.key)
+	h.some = pipe.HMGet(ctx, h.key, append([]string{versionField}, load.Fields...)...)
+	return h
+}
+
+func (l *Log) loaded(ctx context.Context, load delivery.Load, h hash) delivery.Loaded {
+	all, err := h.fields(load.Fields)
 	if err != nil {
-		return delivery.Loaded{Request: load.Request, Err: l.failed(ctx, err, "load %s", key)}
+		return delivery.Loaded{Request: load.Request, Err: l.failed(ctx, err, "load %s", h.key)}
 	}
 	out := delivery.Loaded{Request: load.Request, Found: all != nil}
 	version := "0" // of a hash that something else has written
@@ -32,32 +67,27 @@ func (l *Log) Load(ctx context.Context, load delivery.Load) delivery.Loaded {
 	return out
 }
 
-// hash gives names and values of a hash, nil if there is none.
-func (l *Log) hash(ctx context.Context, key string, fields []string) ([]string, error) {
-	if len(fields) == 0 {
-		reply, err := l.c.commands.Do(ctx, "HGETALL", key).Result()
+// fields gives names and values, nil if there is no such key.
+func (h hash) fields(names []string) ([]string, error) {
+	if h.whole != nil {
+		reply, err := h.whole.Result()
 		if all := texts(reply); len(all) > 0 {
 			return all, err
 		}
 		return nil, err
 	}
-	pipe := l.c.commands.TxPipeline() // both of one moment
-	exists := pipe.Exists(ctx, key)
-	some := pipe.HMGet(ctx, key, append([]string{versionField}, fields...)...)
-	if _, err := pipe.Exec(ctx); err != nil {
+	some, err := h.some.Result()
+	if err != nil || h.exists.Val() == 0 {
 		return nil, err
 	}
-	if exists.Val() == 0 {
-		return nil, nil
-	}
 	all := []string{}
-	for i, v := range some.Val() {
+	for i, v := range some {
 		if v == nil {
 			continue
 		}
 		name := versionField
 		if i > 0 {
-			name = fields[i-1]
+			name = names[i-1]
 		}
 		all = append(all, name, text(v))
 	}

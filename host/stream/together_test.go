@@ -29,7 +29,7 @@ func (w *world) nothing(l *Log, held []delivery.Held, what string) {
 	if n := len(w.results()); n != 0 {
 		w.Errorf("%s: %d results, want none", what, n)
 	}
-	if state := l.Load(w.Context(), delivery.Load{Key: "run"}); state.Found {
+	if state := l.Load(w.Context(), delivery.Load{Key: "run"})[0]; state.Found {
 		w.Errorf("%s: state %+v, want none", what, state)
 	}
 	for _, h := range held {
@@ -56,7 +56,7 @@ func TestSeveralMessagesAreCommittedTogether(t *testing.T) {
 		if want := []string{held[0].ID, held[1].ID, held[2].ID, held[3].ID, held[4].ID}; !slices.Equal(order, want) {
 			w.Errorf("results of %v, want %v", order, want)
 		}
-		if state := l.Load(w.Context(), delivery.Load{Key: "run"}); !slices.Equal(state.Fields, []string{"n", "3"}) || state.Version != fmt.Sprint(held[1].Fence) {
+		if state := l.Load(w.Context(), delivery.Load{Key: "run"})[0]; !slices.Equal(state.Fields, []string{"n", "3"}) || state.Version != fmt.Sprint(held[1].Fence) {
 			w.Errorf("state is %+v, want n=3 under the first's fence %d", state, held[1].Fence)
 		}
 		if again := w.commit(l, commits...); !reflect.DeepEqual(first, again) {
@@ -147,7 +147,7 @@ func TestAStateKeyWithoutFieldsIsGone(t *testing.T) {
 			s.Key = "k"
 			c.State = []delivery.StateWrite{s}
 			w.wantStatuses(w.commit(l, c), delivery.Committed)
-			return l.Load(w.Context(), delivery.Load{Key: "k"})
+			return l.Load(w.Context(), delivery.Load{Key: "k"})[0]
 		}
 		was := write(0, delivery.StateWrite{Set: []string{"a", "1", "b", "2"}})
 		was = write(1, delivery.StateWrite{Version: was.Version, Delete: true, Set: []string{"c", "3"}})

@@ -27,6 +27,13 @@ func callOptions() []grpc.CallOption {
 	}
 }
 
+// DialOptions are those that a connection to a function needs.
+func DialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithStaticStreamWindowSize(wire.FlowWindow), grpc.WithStaticConnWindowSize(wire.FlowWindow),
+	}
+}
+
 // Describe asks the function who it is and checks the answer: the syntax of its
 // names, its subscriptions, schemas. A description without a name has its role's.
 func Describe(ctx context.Context, conn grpc.ClientConnInterface, hostVersion string) (*fnhostv1.Description, error) {

@@ -176,7 +176,9 @@ func (s sink) Outcomes(outcomes []*fnhostv1.Outcome) {
 }
 
 func (s sink) Loads(loads []*fnhostv1.Load) {
-	for _, l := range loads {
-		s.h.worker.Loaded(s.h.store.load(l))
+	answers := make([]*fnhostv1.Loaded, len(loads))
+	for i, l := range loads {
+		answers[i] = s.h.store.load(l)
 	}
+	s.h.worker.Loaded(answers...)
 }

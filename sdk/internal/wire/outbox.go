@@ -9,6 +9,10 @@ const (
 	FrameBytes = 1 << 20
 	// MaxMessageBytes is the transport's limit.
 	MaxMessageBytes = 65 << 20
+	// FlowWindow is how much one side sends before the other has read it. It is
+	// fixed: gRPC finds a window by itself only with a ping for each message that
+	// comes when none is on its way, which costs as much as the message.
+	FlowWindow = 4 << 20
 )
 
 // An Outbox is the queue between those who have something to send and the one

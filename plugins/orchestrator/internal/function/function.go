@@ -55,7 +55,7 @@ func (o *orchestrator) Handle(ctx context.Context, m *sdk.Message) (*sdk.Reply, 
 // HandleBatch takes messages of one run: their state is loaded once, and written
 // once.
 func (o *orchestrator) HandleBatch(ctx context.Context, messages []*sdk.Message) (*sdk.BatchReply, error) {
-	s := &session{orchestrator: o, ctx: ctx, now: o.clock(), runs: map[string]*run{}, frames: framesOf(messages)}
+	s := &session{orchestrator: o, ctx: ctx, now: o.clock(), runs: map[string]*run{}, ahead: aheadOf(messages)}
 	all := &sdk.BatchReply{Replies: make([]*sdk.Reply, len(messages))}
 	for i, m := range messages {
 		reply, err := s.handle(m)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -18,11 +19,11 @@ import (
 // session is one batch of messages.
 type session struct {
 	*orchestrator
-	ctx    context.Context
-	now    time.Time
-	runs   map[string]*run
-	frames map[string][]string // what the batch's answers need, by run
-	late   int                 // answers that no run waits for
+	ctx   context.Context
+	now   time.Time
+	runs  map[string]*run
+	ahead map[string]*ahead // what the batch's answers need, by run
+	late  int               // answers that no run waits for
 }
 
 // head is what is kept of a run from its start on.
@@ -66,26 +67,47 @@ type run struct {
 	reason string      // of a cancellation
 }
 
-// framesOf collects what the answers among the messages will ask for.
-func framesOf(messages []*sdk.Message) map[string][]string {
-	names := map[string]map[string]bool{}
+// aheadOf collects what the answers among the messages will ask for, by run: so
+// that a batch waits for its state once.
+func aheadOf(messages []*sdk.Message) map[string]*ahead {
+	all := map[string]*ahead{}
 	for _, m := range messages {
 		id, path, ok := taskOf(m)
 		if !ok {
 			continue
 		}
-		if names[id] == nil {
-			names[id] = map[string]bool{}
+		a := all[id]
+		if a == nil {
+			a = &ahead{frames: map[string]bool{}}
+			all[id] = a
 		}
+		a.tasks = append(a.tasks, path)
 		for _, name := range engine.Frames(path) {
-			names[id][name] = true
+			a.frames[name] = true
 		}
 	}
-	frames := make(map[string][]string, len(names))
-	for id := range names {
-		frames[id] = slices.Sorted(maps.Keys(names[id]))
+	return all
+}
+
+// ahead is what answers of one run will ask for.
+type ahead struct {
+	frames map[string]bool // fields of the run
+	tasks  []string
+}
+
+func (a *ahead) fields() []string {
+	if a == nil {
+		return nil
 	}
-	return frames
+	return slices.Sorted(maps.Keys(a.frames))
+}
+
+// keys of what is asked for beside the run.
+func (a *ahead) keys(id string) []sdk.StateKey {
+	return []sdk.StateKey{
+		{Key: dataKey(id), Fields: []string{nothing}},
+		{Key: logKey(id), Fields: append([]string{groupsField}, a.tasks...)},
+	}
 }
 
 // taskOf reads run and instance path from the id of the task that a message
@@ -99,16 +121,18 @@ func taskOf(m *sdk.Message) (id, path string, ok bool) {
 	return task[:at], task[at+1:], true
 }
 
-// open loads a run once in a batch; nil if there is none.
-func (s *session) open(id string) (*run, error) {
+// open loads a run once in a batch, and with it what will be asked for next; nil
+// if there is none.
+func (s *session) open(id string, next ...sdk.StateKey) (*run, error) {
 	r, ok := s.runs[id]
 	if !ok {
 		r = &run{id: id, store: &store{ctx: s.ctx, id: id, values: s.values}}
-		fields := append([]string{"head", "now", "samples"}, s.frames[id]...)
-		var err error
-		if r.state, err = r.store.load(runKey(id), fields...); err != nil {
-			return nil, err
+		fields := append([]string{"head", "now", "samples", nothing}, s.ahead[id].fields()...)
+		values, err := sdk.States(s.ctx, append([]sdk.StateKey{{Key: runKey(id), Fields: fields}}, next...)...)
+		if err != nil {
+			return nil, fmt.Errorf("loading the run %s: %w", id, err)
 		}
+		r.state = values[0]
 		s.runs[id] = r
 		for field, target := range map[string]any{"head": &r.head, "now": &r.now} {
 			if err := r.state.Decode(field, target); err != nil {
@@ -156,7 +180,7 @@ func (s *session) answer(m *sdk.Message) error {
 		s.late++
 		return nil
 	}
-	r, err := s.open(id)
+	r, err := s.open(id, s.ahead[id].keys(id)...)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func (s *session) log(r *run) error {
 	if len(r.engine.Leaves)+len(r.engine.Ended) == 0 {
 		return nil
 	}
-	fields := []string{"groups"}
+	fields := []string{groupsField}
 	for _, e := range r.engine.Ended {
 		if e.Crowd <= maxCrowd {
 			fields = append(fields, e.Path)
@@ -33,7 +33,7 @@ func (s *session) log(r *run) error {
 		return err
 	}
 	groups := map[string]*group{}
-	if err := v.Decode("groups", &groups); err != nil {
+	if err := v.Decode(groupsField, &groups); err != nil {
 		return sdk.Permanent(err)
 	}
 	for _, leaf := range r.engine.Leaves {
@@ -50,7 +50,7 @@ func (s *session) log(r *run) error {
 			return err
 		}
 	}
-	return encode(v, "groups", groups)
+	return encode(v, groupsField, groups)
 }
 
 func (s *session) grouped(groups map[string]*group, pointer, call string) *group {
@@ -147,7 +147,7 @@ func (s *session) show(q runRequest, _ *sdk.Message) (any, error) {
 
 func (a *shown) add(field, text string) error {
 	switch {
-	case field == "groups":
+	case field == groupsField:
 		groups := map[string]group{}
 		if err := json.Unmarshal([]byte(text), &groups); err != nil {
 			return err

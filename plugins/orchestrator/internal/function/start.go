@@ -36,7 +36,8 @@ func (s *session) start(q startRequest, m *sdk.Message) (any, error) {
 		return started{RunID: id, Phase: phaseRejected, Errors: problems}, nil
 	}
 	hash := contentHash(wf, input)
-	r, err := s.open(id)
+	r, err := s.open(id, sdk.StateKey{Key: definitionKey(id), Fields: []string{nothing}},
+		sdk.StateKey{Key: dataKey(id), Fields: []string{nothing}}, sdk.StateKey{Key: logKey(id), Fields: []string{groupsField}})
 	if err != nil {
 		return nil, err
 	}

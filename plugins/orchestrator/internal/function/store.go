@@ -27,6 +27,9 @@ const chunkItems = 16
 // nothing is a field that no key has: to write fields of a key, and load none.
 const nothing = "_"
 
+// groupsField has the calls of a run by their place in the definition.
+const groupsField = "groups"
+
 // store is the engine's state on the host's keyed state.
 type store struct {
 	ctx    context.Context
