@@ -8,9 +8,11 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -68,12 +70,37 @@ output: {as: '${ add }'}
 // persisted; the figures are computed from what persist gives back.
 func TestAcceptSciFact(t *testing.T) {
 	a := newAcceptance(t)
+	a.sciFact()
+}
+
+// TestAcceptSciFactWhileHostsAreKilled is the same, and the same is demanded of
+// it, while the host and its plugins are killed again and again.
+func TestAcceptSciFactWhileHostsAreKilled(t *testing.T) {
+	a := newAcceptance(t, "OPS_LEASE_TTL=2")
+	stop, kills := make(chan struct{}), make(chan int)
+	go func() { kills <- a.host.killAgainAndAgain(stop) }()
+	a.sciFact(func() {
+		close(stop)
+		n := <-kills
+		t.Logf("%d kills", n)
+		if n < 5 {
+			t.Errorf("%d kills before the campaign had ended, want at least 5: it proves nothing", n)
+		}
+	})
+}
+
+// sciFact runs the campaign, then what is to be done at its end, and judges.
+func (a *acceptance) sciFact(after ...func()) {
+	t := a.t
 	data := filepath.Join(os.Getenv("TESTDATA"), "scifact")
 	a.campaign(map[string]any{
 		"documents": readCorpus(t, filepath.Join(data, "corpus.jsonl.gz")),
 		"queries":   readLines[text](t, open(t, filepath.Join(data, "queries.jsonl"))),
 	})
 
+	for _, do := range after {
+		do()
+	}
 	rankings := a.rankings()
 	ndcg, recall := judge(t, rankings, filepath.Join(data, "qrels.tsv"))
 	stored := a.documents()
@@ -121,9 +148,10 @@ type acceptance struct {
 	t     *testing.T
 	redis *stream.Client
 	topo  *topology.Topology
+	host  *hostProcess
 }
 
-func newAcceptance(t *testing.T) *acceptance {
+func newAcceptance(t *testing.T, environ ...string) *acceptance {
 	server := hosttest.Redis(t)
 	client, err := stream.Open(stream.Options{URL: server.URL(), Namespace: "accept"})
 	if err != nil {
@@ -134,40 +162,99 @@ func newAcceptance(t *testing.T) *acceptance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serve(t, server.URL())
-	return &acceptance{t: t, redis: client, topo: topo}
+	return &acceptance{t: t, redis: client, topo: topo, host: serve(t, append(environ, "REDIS_URL="+server.URL()))}
 }
 
-// serve runs the built host until the test ends, and demands that it drains and
-// exits with 0 then.
-func serve(t *testing.T, url string) {
-	const metrics = "127.0.0.1:19401"
-	cmd := exec.Command("../../bin/fnhost", "serve", "--plugins", "../../bin/plugins")
-	cmd.Env = append(os.Environ(), "REDIS_URL="+url, "REDIS_NAMESPACE=accept", "FNHOST_STATE_DIR="+t.TempDir(),
-		"FNHOST_METRICS_ADDR="+metrics, "FNHOST_LOG_LEVEL=warn", "FNHOST_LOG_FORMAT=text")
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("starting the host, which `make build` builds: %v", err)
+// hostProcess is a built host with the built plugins.
+type hostProcess struct {
+	t       *testing.T
+	environ []string
+	log     bytes.Buffer
+	cmd     *exec.Cmd
+}
+
+// metrics is where the host of the acceptance tells how it is.
+const metrics = "127.0.0.1:19401"
+
+// serve runs a host until the test ends, and demands that it drains and exits
+// with 0 then.
+func serve(t *testing.T, environ []string) *hostProcess {
+	h := &hostProcess{t: t, environ: append(os.Environ(), append(environ, "REDIS_NAMESPACE=accept", "FNHOST_STATE_DIR="+t.TempDir(),
+		"FNHOST_METRICS_ADDR="+metrics, "FNHOST_LOG_LEVEL=warn", "FNHOST_LOG_FORMAT=text")...)}
+	if err := h.start(); err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		if err := cmd.Wait(); err != nil {
+		_ = h.cmd.Process.Signal(syscall.SIGTERM)
+		if err := h.cmd.Wait(); err != nil {
 			t.Errorf("the host ended with %v", err)
 		}
-		if log.Len() > 0 {
-			t.Logf("the host logged:\n%s", log.String())
+		if t.Failed() {
+			t.Logf("the host logged:\n%s", h.log.String())
 		}
 	})
+	return h
+}
+
+// start starts the process and waits until it is ready.
+func (h *hostProcess) start() error {
+	h.cmd = exec.Command("../../bin/fnhost", "serve", "--plugins", "../../bin/plugins")
+	h.cmd.Env, h.cmd.Stdout, h.cmd.Stderr = h.environ, &h.log, &h.log
+	if err := h.cmd.Start(); err != nil {
+		return fmt.Errorf("starting the host, which `make build` builds: %w", err)
+	}
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if resp, err := http.Get("http://" + metrics + "/readyz"); err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				return
+				return nil
 			}
 		}
 	}
-	t.Fatalf("the host was not ready in 30 s:\n%s", log.String())
+	return errors.New("the host was not ready in 30 s")
+}
+
+// killAgainAndAgain kills the host, or one of its plugins, every one to three
+// seconds until it is told to stop, and gives how often it did. What it killed
+// runs again.
+func (h *hostProcess) killAgainAndAgain(stop <-chan struct{}) (kills int) {
+	seed := uint64(time.Now().UnixNano())
+	random := rand.New(rand.NewPCG(seed, 0))
+	h.t.Logf("kills are those of seed %d", seed)
+	for ; ; kills++ {
+		select {
+		case <-stop:
+			return kills
+		case <-time.After(time.Second + time.Duration(random.Int64N(int64(2*time.Second)))):
+		}
+		if victims := h.plugins(); kills%2 == 1 && len(victims) > 0 {
+			_ = syscall.Kill(victims[random.IntN(len(victims))], syscall.SIGKILL)
+			continue
+		}
+		_ = h.cmd.Process.Kill()
+		_ = h.cmd.Wait()
+		if err := h.start(); err != nil {
+			h.t.Error(err)
+			return kills
+		}
+	}
+}
+
+// plugins are the processes that the host has started, from whichever thread.
+func (h *hostProcess) plugins() (pids []int) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", h.cmd.Process.Pid))
+	if err != nil || len(files) == 0 {
+		h.t.Errorf("looking for the host's children: %d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		text, _ := os.ReadFile(file) // a thread may have ended meanwhile
+		for _, field := range strings.Fields(string(text)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
 }
 
 // one asks a role for one thing.
