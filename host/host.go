@@ -199,6 +199,7 @@ func (h *Host) serve(ctx context.Context) error {
 		r.start(ctx, h)
 	}
 	h.serving.Go(func() { h.promote(ctx) })
+	h.serving.Go(func() { h.tidy(ctx) })
 	h.waiting = ""
 	h.log.Info("serving", "roles", len(h.roles), "redis", h.redis.String(), "namespace", h.cfg.Namespace)
 	return nil

@@ -47,8 +47,8 @@ func TestAMessageRunsInAProcessOfItsOwn(t *testing.T) {
 
 func TestWhatCannotBeServedIsRefusedAtTheStart(t *testing.T) {
 	t.Parallel()
-	if _, err := newHost(t, "FNHOST_DURABILITY=waitaof"); err == nil || !strings.Contains(err.Error(), "FNHOST_DURABILITY") {
-		t.Errorf("a durability that is not there: %v", err)
+	if _, err := newHost(t, "REDIS_URL=redis+cluster://a,b"); err == nil || !strings.Contains(err.Error(), "Redis Cluster") {
+		t.Errorf("a cluster: %v", err)
 	}
 	h, err := newHost(t, "REDIS_URL=redis://127.0.0.1:1", "FNHOST_PLUGIN_DIR="+filepath.Join(t.TempDir(), "none"))
 	if err != nil {
@@ -122,4 +122,20 @@ func untilReadyz(t *testing.T, h *host.Host, words string) int {
 	}
 	t.Fatalf("readyz never said %q; the last answer: %s", words, last)
 	return 0
+}
+
+// scrape gives the host's metrics.
+func scrape(t *testing.T, h *host.Host) string {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Get("http://" + h.MetricsAddr() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }

@@ -9,6 +9,7 @@ import (
 
 	goretry "github.com/sethvargo/go-retry"
 
+	"github.com/fnhost/fnhost/host/config"
 	"github.com/fnhost/fnhost/host/stream"
 	"github.com/fnhost/fnhost/host/topology"
 )
@@ -60,6 +61,12 @@ func (h *Host) prepareRedis(ctx context.Context) error {
 	// is read with short waits, so that a drain need not wait for it.
 	h.shortBlock = h.redis.Commands().Do(ctx, "CLIENT", "UNBLOCK", "0").Err() != nil
 	topo := h.topology.Load()
+	if err := h.redis.Probe(ctx, topo); err != nil {
+		return err
+	}
+	if err := h.checkDurability(ctx); err != nil {
+		return err
+	}
 	created, err := h.redis.EnsureGroups(ctx, topo.Groups(), h.cfg.GroupStart)
 	if err != nil {
 		return fmt.Errorf("creating the consumer groups: %w", err)
@@ -79,4 +86,18 @@ func (h *Host) prepareRedis(ctx context.Context) error {
 		return fmt.Errorf("recording the streams' own groups: %w", err)
 	}
 	return nil
+}
+
+// checkDurability refuses a durability that the server cannot give, and warns of
+// replicas that are not there now.
+func (h *Host) checkDurability(ctx context.Context) error {
+	lacking, err := h.redis.CheckDurability(ctx, durabilityOf(h.cfg.Durability))
+	if err == nil && lacking > 0 {
+		h.log.Warn("redis has too few replicas now: commits wait until they are there", "FNHOST_DURABILITY", h.cfg.Durability.String(), "lacking", lacking)
+	}
+	return err
+}
+
+func durabilityOf(d config.Durability) stream.Durability {
+	return stream.Durability{Replicas: d.Replicas, AOF: d.Mode == "waitaof"}
 }

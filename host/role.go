@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/fnhost/fnhost/host/config"
@@ -21,9 +20,10 @@ const cancelGrace = 5 * time.Second
 
 // Compile-time proof that the parts fit.
 var (
-	_ dispatch.Function = (*plugin.Function)(nil)
-	_ dispatch.Log      = (*stream.Log)(nil)
-	_ plugin.Sink       = (*dispatch.Role)(nil)
+	_ dispatch.Function   = (*plugin.Function)(nil)
+	_ dispatch.Quarantine = (*plugin.Quarantine)(nil)
+	_ dispatch.Log        = (*stream.Log)(nil)
+	_ plugin.Sink         = (*dispatch.Role)(nil)
 )
 
 // role is a role of this host: a function, and the dispatcher that works for it
@@ -88,7 +88,7 @@ func (r *role) start(ctx context.Context, h *Host) {
 	policy := h.policyOf(r.function.Description())
 	metrics := h.metrics.Role(r.name)
 	cfg := dispatch.Config{
-		Role: r.name, Host: h.consumer, Function: r.function, Topology: h.topology.Load, DLQ: played.DLQ,
+		Role: r.name, Host: h.consumer, Function: r.function, Quarantine: r.function.Quarantine(), Topology: h.topology.Load, DLQ: played.DLQ,
 		Policy: retry.Policy{MaxRetries: policy.MaxRetries, Backoff: policy.RetryBackoff, BackoffMax: policy.RetryBackoffMax},
 		Window: policy.Window, Timeout: policy.Timeout, Grace: cancelGrace, Lease: h.cfg.LeaseTTL, MaxLen: h.cfg.StreamMaxLen,
 		Batch:    int(r.function.Description().GetPolicies().GetBatch()),
@@ -98,8 +98,9 @@ func (r *role) start(ctx context.Context, h *Host) {
 		cfg.Sampled, cfg.AuditMaxLen = h.audit.Sampled, h.cfg.Audit.MaxLen
 		cfg.Observer = observers{metrics, h.audit.Role(r.name, h.consumer)}
 	}
+	observer := h.logObserver(r.name)
 	for _, sub := range played.Subscriptions {
-		cfg.Subscriptions = append(cfg.Subscriptions, dispatch.Subscription{Subscription: sub, Log: h.logOf(sub)})
+		cfg.Subscriptions = append(cfg.Subscriptions, dispatch.Subscription{Subscription: sub, Log: h.logOf(sub, played.DLQ, observer)})
 	}
 	r.work = dispatch.New(cfg)
 	r.function.Attach(r.work)
@@ -109,12 +110,10 @@ func (r *role) start(ctx context.Context, h *Host) {
 }
 
 // logOf is the log of one subscription.
-func (h *Host) logOf(sub topology.Subscription) *stream.Log {
+func (h *Host) logOf(sub topology.Subscription, dlq string, observer stream.Observer) *stream.Log {
 	return h.redis.Log(sub, stream.LogOptions{
 		Owner: h.consumer, Lease: h.cfg.LeaseTTL, DoneTTL: h.cfg.IdempTTL, ShortBlock: h.shortBlock,
-		Recreated: func(c stream.Created) {
-			h.log.Error("a consumer group was lost", "stream", c.Stream, "group", c.Group.Group, "what", fmt.Sprint(c))
-		},
+		Durability: durabilityOf(h.cfg.Durability), DLQ: dlq, Observer: observer,
 	})
 }
 

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/fnhost/fnhost/host/admin"
@@ -25,7 +26,7 @@ type RoleStatus struct {
 	PID     int // 0: no process is in service
 	Streams []string
 	State   string // starting, serving, paused, or refused
-	Reason  string // why it is not serving
+	Reason  string // why it is not serving, or not all of its messages
 	Held    int    // messages held now
 }
 
@@ -61,6 +62,9 @@ func (h *Host) statusOf(r *role) RoleStatus {
 	s.State, s.Reason = string(state), reason
 	if r.work != nil {
 		s.Held = r.work.Held()
+		if n := r.work.Suspects(); n > 0 && s.Reason == "" && info.QuarantineError != "" {
+			s.Reason = fmt.Sprintf("%d messages that must run alone wait for a process: %s", n, info.QuarantineError)
+		}
 	}
 	return s
 }

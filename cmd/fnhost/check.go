@@ -37,7 +37,7 @@ const (
 
 func (a *app) checkCommand() *cli.Command {
 	return &cli.Command{
-		Name: "check", Usage: "is all well? groups, pending, lag, dead letters, heartbeats", ArgsUsage: "[ROLE...]", Category: "operation",
+		Name: "check", Usage: "is all well? the server, groups, pending, lag, dead letters, heartbeats", ArgsUsage: "[ROLE...]", Category: "operation",
 		Description: "Exit codes are those of Nagios plugins: 0 ok, 1 warning, 2 critical (so too when Redis cannot be reached), 3 unknown.\nName the roles to check only those, and roles that only a plugin brings.",
 		Flags:       []cli.Flag{&cli.BoolFlag{Name: "problems", Aliases: []string{"p"}, Usage: "print only what is not ok"}},
 		Action: func(c *cli.Context) error {
@@ -63,10 +63,15 @@ func checkRoles(ctx context.Context, s *session) error {
 	}
 	limits := ops.DefaultThresholds
 	limits.NoHeartbeats = !s.cfg.Heartbeat.Enabled
-	rows, err := ops.Check(ctx, s.streams.Commands(), s.streams.Keys(), roles, limits)
+	rows, err := serverRows(ctx, s, roles)
 	if err != nil {
 		return err
 	}
+	more, err := ops.Check(ctx, s.streams.Commands(), s.streams.Keys(), roles, limits)
+	if err != nil && ops.Worst(rows) != ops.Critical { // else the rows say why
+		return err
+	}
+	rows = append(rows, more...)
 	worst := ops.Worst(rows)
 	if s.print.Format == render.Table {
 		fmt.Fprintln(s.stdout, headline(worst, rows))

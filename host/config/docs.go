@@ -88,5 +88,5 @@ roles:
 
 ## Not available yet
 
-The host checks these and refuses to start when they ask for it: ` + "`FNHOST_DURABILITY` other than `none`, `REDIS_TASKS_RETENTION`, `processes` above 1,\n`swap`, `plugin.limits`" + `, and the URLs of Redis Cluster and Sentinel.
+The host checks these and refuses to start when they ask for it: ` + "`processes` above 1,\n`swap`, `plugin.limits`" + `, and the URLs of Redis Cluster and Sentinel.
 `

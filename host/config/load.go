@@ -187,12 +187,6 @@ func (c *Config) advise() {
 	if c.IdempTTL < c.LeaseTTL {
 		c.warn("OPS_IDEMP_TTL, %s, is shorter than OPS_LEASE_TTL, %s: it is forgotten that a message is done while an older holder may still answer for it", c.IdempTTL, c.LeaseTTL)
 	}
-	if c.Durability.Mode != "none" {
-		c.unsupported("FNHOST_DURABILITY=%s is not available yet: set none", c.Durability)
-	}
-	if c.TasksRetention > 0 {
-		c.unsupported("REDIS_TASKS_RETENTION=%s is not available yet: leave it unset", c.TasksRetention)
-	}
 	for _, name := range sortedKeys(c.Roles) {
 		c.wishes(name, c.Roles[name])
 	}

@@ -15,7 +15,10 @@ const (
 	AuditDropped      = "dropped"
 	AuditReclaimed    = "reclaimed"
 	AuditLost         = "lost"
-	AuditTrimmed      = "trimmed"
+	AuditTrimmed      = "trimmed"   // dead letters, by REDIS_STREAM_MAXLEN
+	AuditReplayed     = "replayed"  // handed out again by a group that was made again
+	AuditRequeued     = "requeued"  // a dead letter, by an operator
+	AuditDiscarded    = "discarded" // a dead letter, by an operator
 )
 
 // AuditEvent is one entry of `audit:events`.

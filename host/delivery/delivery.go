@@ -191,6 +191,9 @@ type Loaded struct {
 	Found   bool
 	Fields  []string
 	Err     error
+	// Unavailable says of Err that the store could not be asked: a handler that
+	// fails for it is not to blame.
+	Unavailable bool
 }
 
 // An Add is an entry to add to a stream, as part of a commit.

@@ -166,11 +166,18 @@ func UnpackFields(packed string) ([]string, error) {
 }
 
 // varying are the parts of an error's text that differ between failures of one
-// kind: quoted text, ids in hex, numbers.
-var varying = regexp.MustCompile("\"[^\"]*\"|'[^']*'|`[^`]*`|\\b[0-9a-fA-F]{8,}(?:-[0-9a-fA-F]{4,})*\\b|[0-9]+")
+// kind. An apostrophe within a word opens no quotation.
+var varying = regexp.MustCompile(strings.Join([]string{
+	"\"[^\"]*\"", `\B'[^']*'`, "`[^`]*`",
+	`\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?(?:Z|[+-]\d\d:?\d\d|UTC))?)?\b`, // times
+	`\b(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+\b`,                                                // durations
+	`\b0x[0-9a-fA-F]+\b`, `\b[0-9a-fA-F]{8,}(?:-[0-9a-fA-F]{4,})*\b`, // hex
+	`\b[A-Za-z]*\d[A-Za-z]*\d[A-Za-z]*\d[0-9A-Za-z]*\b`, // ids
+	`\d+(?:\.\d+)*`,
+}, "|"))
 
-// Fingerprint is the same for errors that differ only in quoted text, ids and
-// numbers: 12 hex digits.
+// Fingerprint is the same for errors that differ only in quoted text, times, ids
+// and numbers: 12 hex digits.
 func Fingerprint(e Error) string {
 	sum := sha256.Sum256([]byte(e.Type + "\x00" + varying.ReplaceAllString(e.Message, "?")))
 	return hex.EncodeToString(sum[:6])

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fnhost/fnhost/host/delivery"
+	"github.com/fnhost/fnhost/host/retry"
 )
 
 // A batch is several messages of one key that the function has together, if it
@@ -44,7 +45,7 @@ func (r *Role) gather(leader *item, d *delivery.Delivery, now time.Time) {
 // mayJoin says whether an item may run in a batch. What has failed before, in a
 // batch or not, runs by itself: so the verdict on it is its own.
 func (it *item) mayJoin() bool {
-	return !it.solo && !it.lost && it.d.Grant.Attempt <= 1 && it.d.Grant.Deaths == 0
+	return !it.solo && !it.lost && it.d.Grant.Attempt <= 1 && it.d.Grant.Deaths == 0 && !retry.KillsHosts(it.d.Entry.Delivered)
 }
 
 // members are the items of the batch that an item leads, in their order; it
@@ -114,7 +115,7 @@ func (r *Role) apart(leader *item, solo bool) []settlement {
 	settlements := make([]settlement, 0, 1+len(leader.followers))
 	for it := range leader.members() {
 		it.leader, it.followers, it.solo = nil, nil, it.solo || solo
-		settlements = append(settlements, r.settlement(it, uncharged(it.d.Grant), delivery.Reply{}))
+		settlements = append(settlements, r.settlement(it, uncharged(it.grant()), delivery.Reply{}))
 	}
 	return settlements
 }

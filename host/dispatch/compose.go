@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fnhost/fnhost/host/delivery"
+	"github.com/fnhost/fnhost/host/retry"
 	"github.com/fnhost/fnhost/host/topology"
 )
 
@@ -22,6 +23,8 @@ func (r *Role) unfit(d *delivery.Delivery, now time.Time) *delivery.Outcome {
 		return &delivery.Outcome{Kind: delivery.KindDead, Reason: reason, Error: delivery.Error{Type: kind, Message: fmt.Sprintf(format, args...)}}
 	}
 	switch {
+	case retry.KilledHosts(d.Grant):
+		return dead(delivery.ReasonPoison, "host died", "the host was lost %d times while this message ran alone, after others were lost that held it", retry.MaxLosses)
 	case !m.Expiry.IsZero() && now.After(m.Expiry):
 		return dead(delivery.ReasonExpired, "expired", "its expirytime %s had passed before it ran", m.Expiry.UTC().Format(time.RFC3339))
 	case d.Entry.Bytes()-len(m.Data) > maxAttributeBytes:

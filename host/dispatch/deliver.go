@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/fnhost/fnhost/host/delivery"
-	"github.com/fnhost/fnhost/host/retry"
 )
 
 // item is a message that the role holds: under a lease, or about to be.
@@ -20,6 +19,7 @@ type item struct {
 	started  bool
 	since    time.Time // of started
 	overtime bool      // it outlived its timeout and grace, and its process was killed for it
+	starved  bool      // the store did not answer when its handler asked for state or cache
 	place    *list.Element
 	due      time.Time   // of delayed
 	again    *settlement // of delayed: not another run, but this once more
@@ -27,6 +27,8 @@ type item struct {
 	followers []*item // that the function has with this one, or whose outcome is settled with its
 	leader    *item   // of such a follower
 	solo      bool    // it runs by itself from now on: a batch with it has failed
+	first     bool    // of a suspect: its turn comes before the others'
+	paid      bool    // of a suspect: its grant has one death too many, see pay
 }
 
 type state uint8
@@ -81,11 +83,12 @@ func (r *Role) resume(it *item) {
 	r.queue(it)
 }
 
-// queue makes a message ready to run, alone if plugins have died under it.
+// queue makes a message ready to run, a suspect alone.
 func (r *Role) queue(it *item) {
 	it.state = waiting
-	if it.d.Grant.Deaths >= retry.MaxDeaths {
-		r.suspects = append(r.suspects, it)
+	if r.suspect(it) {
+		r.suspects.add(it)
+		r.wakeReaders() // it counts no more for the window
 		return
 	}
 	r.ready = append(r.ready, it)
@@ -93,39 +96,28 @@ func (r *Role) queue(it *item) {
 
 // pump hands over all that may run. It is called whenever that may have changed.
 func (r *Role) pump() {
-	if !r.cfg.Function.Ready() {
-		return
-	}
+	ready := r.cfg.Function.Ready()
+	var batch []*delivery.Delivery
 	r.mu.Lock()
-	batch := r.next(time.Now())
+	now := time.Now()
+	if ready {
+		batch = r.next(now)
+	}
+	suspect := r.nextSuspect(now)
 	r.mu.Unlock()
 	if len(batch) > 0 {
 		r.cfg.Function.Deliver(batch)
 	}
+	if suspect != nil {
+		r.cfg.Quarantine.Deliver([]*delivery.Delivery{suspect})
+	}
 }
 
-// next takes from the queues what may run now. While there are suspects nothing
-// else starts: each runs when all is quiet, with nobody beside it.
+// next takes from the queue what may run now.
 func (r *Role) next(now time.Time) []*delivery.Delivery {
 	var batch []*delivery.Delivery
-	if r.alone != nil || r.draining {
+	if r.draining {
 		return nil
-	}
-	if len(r.suspects) > 0 {
-		if len(r.out) > 0 {
-			return nil
-		}
-		it := r.suspects[0]
-		if r.tooLate(it, now) {
-			return nil
-		}
-		r.suspects = r.suspects[1:]
-		if it.lost {
-			r.release(it)
-			return r.next(now)
-		}
-		r.alone = it
-		return append(batch, r.handOver(it, now))
 	}
 	for len(r.ready) > 0 && !r.tooLate(r.ready[0], now) {
 		it := r.ready[0]
@@ -181,10 +173,10 @@ func (r *Role) markStarted(it *item, now time.Time) {
 func (r *Role) Replies(replies []delivery.Reply) {
 	now := time.Now()
 	items := make([]*item, len(replies))
-	solo := make([]bool, len(replies))
+	proof := make([]bool, len(replies))
 	r.mu.Lock()
 	for i := range replies {
-		items[i], solo[i] = r.takeBack(&replies[i], now)
+		items[i], proof[i] = r.takeBack(&replies[i], now)
 	}
 	r.mu.Unlock()
 
@@ -195,7 +187,7 @@ func (r *Role) Replies(replies []delivery.Reply) {
 		case len(it.followers) > 0:
 			settlements = append(settlements, r.settleTogether(it, replies[i])...)
 		default:
-			settlements = append(settlements, r.settlement(it, r.cfg.Policy.Decide(it.d.Grant, replies[i], solo[i]), replies[i]))
+			settlements = append(settlements, r.settlement(it, r.cfg.Policy.Decide(it.grant(), replies[i], proof[i]), replies[i]))
 		}
 	}
 	r.mu.Lock()
@@ -207,22 +199,18 @@ func (r *Role) Replies(replies []delivery.Reply) {
 }
 
 // takeBack ends a delivery's stay with the function; nil if there is nothing to
-// settle. solo says that it ran alone.
-func (r *Role) takeBack(reply *delivery.Reply, now time.Time) (it *item, solo bool) {
+// settle. proof says that if its process has died, then of nothing but it.
+func (r *Role) takeBack(reply *delivery.Reply, now time.Time) (it *item, proof bool) {
 	it = r.out[reply.Number]
 	if it == nil {
 		return nil, false // answered twice: the generation has logged it
 	}
 	delete(r.out, reply.Number)
-	solo = r.alone == it
-	if solo {
-		r.alone = nil
-		r.wakeReaders()
-	}
 	r.excuse(it, reply)
-	r.leave(it, now)
-	if len(r.out) == 0 {
-		r.killed = false
+	if it.place == nil {
+		proof = r.endTurn(it, reply)
+	} else {
+		r.leave(it, now)
 	}
 	if it.voided() {
 		r.void(it)
@@ -231,7 +219,7 @@ func (r *Role) takeBack(reply *delivery.Reply, now time.Time) (it *item, solo bo
 	for member := range it.members() {
 		member.state = settling
 	}
-	return it, solo
+	return it, proof
 }
 
 // leave takes an item out of the order of what the function has, and notes that
@@ -243,6 +231,9 @@ func (r *Role) leave(it *item, now time.Time) {
 	}
 	r.order.Remove(it.place)
 	it.place = nil
+	if r.order.Len() == 0 {
+		r.killed = false
+	}
 	if !it.started {
 		return
 	}
@@ -257,16 +248,19 @@ func (r *Role) leave(it *item, now time.Time) {
 
 // excuse corrects the reply when we ourselves killed the process: the message
 // that had outlived its time failed by that, the others were only interrupted.
+// So was a handler that failed when it could not have what it asked the store for.
 func (r *Role) excuse(it *item, reply *delivery.Reply) {
 	switch {
+	case reply.Verdict == delivery.Retry && it.starved:
+		reply.Verdict = delivery.Interrupted
 	case reply.Verdict != delivery.Died:
 	case it.overtime:
 		reply.Verdict = delivery.Retry
 		reply.Error = delivery.Error{Type: "timeout", Message: "handler did not end within " + r.cfg.Timeout.String() + " and did not heed its cancellation", Detail: reply.Error.Detail}
-	case r.killed:
+	case r.killed && it.place != nil:
 		reply.Verdict = delivery.Interrupted
 	}
-	it.overtime = false
+	it.overtime, it.starved = false, false
 }
 
 // release lets go of a message; the next one of its lane may run.

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,8 +27,13 @@ type fakeLog struct {
 	conflicts map[string]int    // id -> how many commits conflict
 	down      error
 	fence     uint64
-	sizes     []int // messages of each commit that was written
+	sizes     []int                     // messages of each commit that was written
+	known     map[string]delivery.Grant // what the locks of unread entries have
+	taken     []delivery.Reclaimed      // for the next Reclaim
 	calls     map[string]int
+
+	loadErr      error // of every load
+	refusesLoads bool  // loadErr says that it is no outage
 }
 
 var errDown = errors.New("connection refused")
@@ -36,6 +42,7 @@ func newFakeLog() *fakeLog {
 	return &fakeLog{
 		arrived: make(chan struct{}, 1), locks: map[string]delivery.Grant{}, stolen: map[string]bool{}, decided: map[string]string{},
 		added: map[string][][]string{}, parked: map[string]delivery.Rerun{}, refuse: map[string]string{}, conflicts: map[string]int{}, calls: map[string]int{},
+		known: map[string]delivery.Grant{},
 	}
 }
 
@@ -98,7 +105,11 @@ func (l *fakeLog) Begin(_ context.Context, entries []delivery.Entry) ([]delivery
 	for i, e := range entries {
 		leases[i] = delivery.Lease{ID: e.ID, Status: delivery.Busy}
 		if !l.stolen[e.ID] {
-			leases[i] = l.grant(e.ID, 1, 0)
+			g := delivery.Grant{Attempt: 1}
+			if known, ok := l.known[e.ID]; ok {
+				g = known
+			}
+			leases[i] = l.grant(e.ID, g.Attempt, g.Deaths)
 		}
 	}
 	return leases, nil
@@ -215,17 +226,19 @@ func (l *fakeLog) HandBack(_ context.Context, held []delivery.Held) error {
 func (l *fakeLog) Reclaim(context.Context, func(string) bool, int) ([]delivery.Reclaimed, []string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return nil, nil, l.call("reclaim")
+	taken := l.taken
+	l.taken = nil
+	return taken, nil, l.call("reclaim")
 }
 
 func (l *fakeLog) Load(_ context.Context, loads ...delivery.Load) (answers []delivery.Loaded) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err := l.call("load")
+	err := cmp.Or(l.call("load"), l.loadErr)
 	for _, load := range loads {
 		answer := delivery.Loaded{Request: load.Request, Found: true, Version: "7", Fields: []string{"n", "1"}}
 		if err != nil {
-			answer = delivery.Loaded{Request: load.Request, Err: err}
+			answer = delivery.Loaded{Request: load.Request, Err: err, Unavailable: !l.refusesLoads}
 		}
 		answers = append(answers, answer)
 	}
@@ -271,8 +284,16 @@ type fakeFunction struct {
 	queue   []*delivery.Delivery
 	kills   []string
 	loaded  []delivery.Loaded
-	most    int // handlers seen at once
+	most    int  // handlers seen at once
+	pid     int  // of the process now
+	mortal  bool // after a death it is down
 }
+
+// processKey names the fakeFunction in a handler's context.
+type processKey struct{}
+
+// die ends the process that a handler runs in.
+func die(ctx context.Context) { ctx.Value(processKey{}).(*fakeFunction).die() }
 
 var errCancelled = errors.New("cancelled")
 
@@ -303,9 +324,10 @@ func (f *fakeFunction) fill() {
 }
 
 func (f *fakeFunction) run(ctx context.Context, d *delivery.Delivery) {
-	reply := f.handle(ctx, d)
+	reply := f.handle(context.WithValue(ctx, processKey{}, f), d)
 	reply.Number, reply.Started = d.Number, true
 	f.mu.Lock()
+	reply.Plugin.PID = f.pid
 	_, known := f.running[d.Number]
 	delete(f.running, d.Number)
 	f.fill()
@@ -343,12 +365,14 @@ func (f *fakeFunction) die() {
 	var replies []delivery.Reply
 	for n, cancel := range f.running {
 		cancel(errCancelled)
-		replies = append(replies, delivery.Reply{Number: n, Verdict: delivery.Died, Started: true, Error: delivery.Error{Type: "plugin died", Message: "exit status 3"}})
+		replies = append(replies, delivery.Reply{Number: n, Verdict: delivery.Died, Started: true, Error: delivery.Error{Type: "plugin died", Message: "exit status 3"}, Plugin: delivery.Plugin{PID: f.pid}})
 	}
 	for _, d := range f.queue {
 		replies = append(replies, delivery.Reply{Number: d.Number, Verdict: delivery.Died})
 	}
 	f.running, f.queue = map[uint64]context.CancelCauseFunc{}, nil
+	f.pid++
+	f.down = f.down || f.mortal
 	f.mu.Unlock()
 	f.sink.Replies(replies)
 }

@@ -34,6 +34,7 @@ func (r *Role) renew(ctx context.Context) {
 func (r *Role) renewHeld(ctx context.Context, sub *subscription) (renewed bool) {
 	held := r.leases(sub)
 	if len(held) == 0 {
+		r.store(sub, "renew", nil) // nothing is in trouble that is not asked for
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease/3)
@@ -60,9 +61,7 @@ func (r *Role) renewHeld(ctx context.Context, sub *subscription) (renewed bool) 
 		}
 	}
 	r.mu.Unlock()
-	if len(cancels) > 0 {
-		r.cfg.Function.Cancel(cancels, delivery.CauseLostLease)
-	}
+	r.cancel(cancels, delivery.CauseLostLease)
 	return true
 }
 

@@ -52,7 +52,7 @@ func (r *Role) load(ctx context.Context) {
 		case <-r.loads.wake:
 		}
 		for loads := r.loads.take(); len(loads) > 0; loads = r.loads.take() {
-			r.cfg.Function.Loaded(r.answer(ctx, loads))
+			r.loaded(r.answer(ctx, loads))
 		}
 	}
 }
@@ -76,5 +76,19 @@ func (r *Role) answer(ctx context.Context, loads []delivery.Load) []delivery.Loa
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	return append(answers, log.Load(ctx, wanted...)...)
+	read := log.Load(ctx, wanted...)
+	r.starve(wanted, read)
+	return append(answers, read...)
+}
+
+// starve notes whose handlers will not get what they asked for, because the store
+// does not answer.
+func (r *Role) starve(loads []delivery.Load, answers []delivery.Loaded) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, answer := range answers {
+		if it := r.out[loads[i].Delivery]; it != nil && answer.Unavailable {
+			it.starved = true
+		}
+	}
 }

@@ -63,6 +63,16 @@ type Function interface {
 	Kill(reason string)
 }
 
+// Quarantine is a process of the function for messages that may kill it. It has
+// one delivery at a time, and answers through the function's sink; its loads have
+// other numbers than the function's. It is not ready until it was woken.
+type Quarantine interface {
+	Function
+	// Wake has it start, if it has not; Changed tells when it is ready, or may be
+	// woken again since it could not start.
+	Wake()
+}
+
 // Sink takes what a function has to say. Its methods never block.
 type Sink interface {
 	Replies([]delivery.Reply)

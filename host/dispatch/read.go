@@ -87,7 +87,7 @@ func (r *Role) awaitRoom(ctx context.Context, sub *subscription, average int) in
 func (r *Role) room(sub *subscription, average int) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.draining || len(r.suspects) > 0 || r.alone != nil {
+	if r.draining {
 		return 0
 	}
 	size := r.window.size
@@ -96,7 +96,8 @@ func (r *Role) room(sub *subscription, average int) int {
 		held += len(s.held)
 		bytes += s.bytes
 	}
-	held -= len(r.delays) // they have a bound of their own
+	held -= len(r.delays) + min(r.suspects.len(), maxSuspects) // they have bounds of their own
+	bytes -= min(r.suspects.bytes, maxSuspectBytes)
 	share := max(size/(2*len(r.subs)), 1)
 	room := max(size-held, share-len(sub.held))
 	if room < max(size/8, 1) {
@@ -212,19 +213,25 @@ func (r *Role) holds(sub *subscription, id string) bool {
 	return ours
 }
 
-// store notes whether the store works, for readiness.
+// store notes whether the store works, for readiness: for each operation by
+// itself, since a store that is out of memory refuses some and not others.
 func (r *Role) store(sub *subscription, operation string, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
 	r.mu.Lock()
-	before := sub.trouble
-	sub.trouble = err
+	before := len(sub.trouble)
+	if err != nil {
+		sub.trouble[operation] = err
+	} else if before > 0 {
+		delete(sub.trouble, operation)
+	}
+	after := len(sub.trouble)
 	r.mu.Unlock()
 	switch {
-	case err != nil && before == nil:
+	case before == 0 && after > 0:
 		r.log.Warn("the store does not answer; reading is paused", "stream", sub.Stream, "operation", operation, "error", err)
-	case err == nil && before != nil:
+	case before > 0 && after == 0:
 		r.log.Info("the store answers again", "stream", sub.Stream)
 	}
 	if err != nil {

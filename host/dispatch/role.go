@@ -11,6 +11,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +35,7 @@ type Config struct {
 	Host          string // the consumer name, for audit
 	Subscriptions []Subscription
 	Function      Function
+	Quarantine    Quarantine                // runs suspects; nil: there is none, and no message is suspected
 	Topology      func() *topology.Topology // as it is now
 	DLQ           string                    // empty: final failures are discarded
 	Policy        retry.Policy
@@ -65,13 +68,12 @@ type Role struct {
 
 	mu       sync.Mutex
 	window   window
-	out      map[uint64]*item // handed to the function, by delivery number
-	order    *list.List       // the same, in order of their handing over
+	out      map[uint64]*item // handed to the function or the quarantine, by delivery number
+	order    *list.List       // those with the function, in order of their handing over
 	frontier *list.Element    // the first of them that has not started
 	started  int              // how many of them have
 	ready    []*item          // may be handed over
-	suspects []*item          // to be run alone
-	alone    *item            // the one that runs alone now
+	suspects suspects         // to be run alone, in the quarantine
 	killed   bool             // we have killed the process: its end is no message's fault
 	lanes    map[string][]*item
 	delays   delays
@@ -90,7 +92,7 @@ type subscription struct {
 	held     map[string]*item // by entry id
 	bytes    int
 	settling []settlement
-	trouble  error // what the store last said, nil when it works
+	trouble  map[string]error // by operation: what the store last said, if it did not work
 }
 
 // New gives a role that is not working yet.
@@ -98,14 +100,14 @@ func New(cfg Config) *Role {
 	r := &Role{
 		cfg: cfg, log: cfg.Logger.With("role", cfg.Role),
 		timerC: make(chan struct{}, 1), renewC: make(chan struct{}, 1),
-		out: map[uint64]*item{}, order: list.New(), lanes: map[string][]*item{},
+		out: map[uint64]*item{}, order: list.New(), lanes: map[string][]*item{}, suspects: suspects{ran: noProcess},
 		emptied: make(chan struct{}),
 	}
 	r.window = newWindow(cfg.Window, cfg.Function.Concurrency())
 	r.loads.wake = make(chan struct{}, 1)
 	for _, sub := range cfg.Subscriptions {
 		r.subs = append(r.subs, &subscription{
-			Subscription: sub, held: map[string]*item{},
+			Subscription: sub, held: map[string]*item{}, trouble: map[string]error{},
 			roomC: make(chan struct{}, 1), settleC: make(chan struct{}, 1),
 		})
 	}
@@ -151,14 +153,20 @@ func (r *Role) Drain(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	r.cancelOut(func(*item) bool { return true })
 	grace := time.NewTimer(r.cfg.Grace)
 	defer grace.Stop()
-	select {
-	case <-r.emptied:
-		return nil
-	case <-grace.C:
-		return fmt.Errorf("role %s: %d messages had no outcome in time; they run again when their leases end", r.cfg.Role, r.Held())
+	// Again and again: what was about to be handed over could not be cancelled yet.
+	again := time.NewTicker(max(r.cfg.Grace/10, 10*time.Millisecond))
+	defer again.Stop()
+	for {
+		r.cancelOut(func(*item) bool { return true })
+		select {
+		case <-r.emptied:
+			return nil
+		case <-again.C:
+		case <-grace.C:
+			return fmt.Errorf("role %s: %d messages had no outcome in time; they run again when their leases end", r.cfg.Role, r.Held())
+		}
 	}
 }
 
@@ -191,7 +199,8 @@ func (r *Role) beginDrain() {
 			}
 		}
 	}
-	r.ready, r.suspects, r.delays = nil, nil, nil
+	r.ready, r.delays = nil, nil
+	r.suspects.drop()
 	r.mu.Unlock()
 	r.wakeAll()
 	r.cancelOut(func(it *item) bool { return !it.started })
@@ -207,9 +216,7 @@ func (r *Role) cancelOut(pick func(*item) bool) {
 		}
 	}
 	r.mu.Unlock()
-	if len(numbers) > 0 {
-		r.cfg.Function.Cancel(numbers, delivery.CauseStop)
-	}
+	r.cancel(numbers, delivery.CauseStop)
 }
 
 // Held is how many messages the role holds.
@@ -235,8 +242,8 @@ func (r *Role) Trouble() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, sub := range r.subs {
-		if sub.trouble != nil {
-			return fmt.Errorf("stream %s: %w", sub.Stream, sub.trouble)
+		if failing := slices.Sorted(maps.Keys(sub.trouble)); len(failing) > 0 {
+			return fmt.Errorf("stream %s: %w", sub.Stream, sub.trouble[failing[0]])
 		}
 	}
 	return nil

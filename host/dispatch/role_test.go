@@ -26,6 +26,7 @@ type bundle struct {
 	role *Role
 	log  *fakeLog
 	fn   *fakeFunction
+	jail *fakeQuarantine
 }
 
 // start runs a role named `work` over a fake log and function.
@@ -38,9 +39,10 @@ func start(t *testing.T, handle handler, change ...func(*Config)) *bundle {
 		t.Fatal(err)
 	}
 	b := &bundle{log: newFakeLog()}
-	b.fn = &fakeFunction{handle: handle, concurrency: 4, changed: make(chan struct{}, 1), running: map[uint64]context.CancelCauseFunc{}}
+	b.fn = newFakeFunction(handle, 4)
+	b.jail = newFakeQuarantine(handle)
 	cfg := Config{
-		Role: "work", Host: "test:1", Function: b.fn, DLQ: "work:dlq",
+		Role: "work", Host: "test:1", Function: b.fn, Quarantine: b.jail, DLQ: "work:dlq",
 		Subscriptions: []Subscription{{Subscription: topo.Roles()[0].Subscriptions[0], Log: b.log}},
 		Topology:      func() *topology.Topology { return topo },
 		Policy:        retry.Policy{MaxRetries: 2}, Timeout: 30 * time.Second, Grace: 5 * time.Second, Lease: 15 * time.Second,
@@ -50,7 +52,7 @@ func start(t *testing.T, handle handler, change ...func(*Config)) *bundle {
 		c(&cfg)
 	}
 	b.role = New(cfg)
-	b.fn.sink = b.role
+	b.fn.sink, b.jail.sink = b.role, b.role
 	b.role.Start(t.Context())
 	return b
 }
@@ -251,11 +253,10 @@ func TestNothingIsCancelledWhileTheStoreIsDown(t *testing.T) {
 
 func TestAPluginsDeathChargesNobodyAndThePoisonIsFoundAlone(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		var b *bundle
-		b = start(t, func(ctx context.Context, d *delivery.Delivery) delivery.Reply {
+		b := start(t, func(ctx context.Context, d *delivery.Delivery) delivery.Reply {
 			if d.Message.Data == "poison" {
-				pass(time.Second)
-				b.fn.die()
+				time.Sleep(time.Second)
+				die(ctx)
 				return done("never heard")
 			}
 			select {

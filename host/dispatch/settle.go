@@ -25,6 +25,7 @@ type settlement struct {
 	commit  *delivery.Commit
 	rerun   *delivery.Rerun
 	giveUp  bool
+	pays    bool   // of rerun: see pay
 	status  string // of commit
 	took    time.Duration
 }
@@ -230,6 +231,8 @@ func (r *Role) rerun(ctx context.Context, sub *subscription, batch []settlement)
 // regranted puts a message with its new grant where it waits for its next run.
 func (r *Role) regranted(s settlement, lease delivery.Lease, asked time.Time) {
 	it := s.it
+	r.suspects.end(it)
+	it.paid = s.pays
 	if lease.Status != delivery.Granted {
 		r.cfg.Observer.Stale(it.d)
 		r.release(it)
@@ -244,6 +247,8 @@ func (r *Role) regranted(s settlement, lease delivery.Lease, asked time.Time) {
 	d.Trace = r.trace(&d)
 	it.d, it.leased = &d, asked
 	switch {
+	case r.draining && it.paid:
+		r.rerunAll(it, false) // its refund is written down
 	case r.draining:
 		r.giveUp(it)
 	case s.rerun.Delay > 0:

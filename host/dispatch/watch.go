@@ -14,8 +14,19 @@ func (r *Role) follow(ctx context.Context) {
 		case <-r.cfg.Function.Changed():
 			r.wakeAll()
 			r.pump()
+		case <-r.quarantined():
+			r.pump()
 		}
 	}
+}
+
+// quarantined is signalled when the quarantine becomes ready, or stops to be;
+// never if there is none.
+func (r *Role) quarantined() <-chan struct{} {
+	if r.cfg.Quarantine == nil {
+		return nil
+	}
+	return r.cfg.Quarantine.Changed()
 }
 
 // watch finds handlers that outlive their timeout and the grace to heed its
@@ -30,25 +41,33 @@ func (r *Role) watch(ctx context.Context) {
 			return
 		case now := <-ticker.C:
 			if id := r.findOvertime(now); id != "" {
-				r.cfg.Function.Kill("message " + id + " ran past its timeout of " + r.cfg.Timeout.String() + " and did not heed its cancellation")
+				r.cfg.Function.Kill(r.whyKilled(id))
 			}
+			r.killSuspect(now)
 		}
 	}
 }
 
 // findOvertime marks the messages that ran too long, and gives the id of one.
 func (r *Role) findOvertime(now time.Time) (id string) {
-	if r.cfg.Timeout <= 0 {
-		return ""
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for e := r.order.Front(); e != nil && e != r.frontier; e = e.Next() {
 		it := e.Value.(*item)
-		if it.started && !it.overtime && now.Sub(it.since) > r.cfg.Timeout+r.cfg.Grace {
+		if r.overran(it, now) {
 			it.overtime, r.killed = true, true
 			id = it.d.Entry.ID
 		}
 	}
 	return id
+}
+
+// overran says whether a message has run for longer than it may, and nothing has
+// been done about that yet.
+func (r *Role) overran(it *item, now time.Time) bool {
+	return r.cfg.Timeout > 0 && it.started && !it.overtime && now.Sub(it.since) > r.cfg.Timeout+r.cfg.Grace
+}
+
+func (r *Role) whyKilled(id string) string {
+	return "message " + id + " ran past its timeout of " + r.cfg.Timeout.String() + " and did not heed its cancellation"
 }

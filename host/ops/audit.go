@@ -4,6 +4,7 @@
 package ops
 
 import (
+	"fmt"
 	"hash/fnv"
 	"io"
 	"log/slog"
@@ -111,6 +112,25 @@ func (r *RoleAudit) Started(d *delivery.Delivery) {
 // written whether or not the message is sampled: losses are few and count.
 func (r *RoleAudit) Lost(sub topology.Subscription, id string) {
 	e := delivery.AuditEvent{At: time.Now(), Type: delivery.AuditLost, Role: r.role, Stream: sub.Stream, ID: id, Host: r.host}
+	r.audit.add(entry{topology.AuditEvents, r.audit.config.MaxLen, e})
+}
+
+// Replayed is told of messages that run again after their group was lost, though
+// most of them were decided.
+func (r *RoleAudit) Replayed(sub topology.Subscription, ids []string) {
+	for _, id := range ids {
+		r.event(delivery.AuditReplayed, sub.Stream, id, 1)
+	}
+}
+
+// Trimmed is told that n dead letters were dropped because there are too many;
+// oldest is the id of the first that is left. It is one event for all of them,
+// written whether or not their messages are sampled.
+func (r *RoleAudit) Trimmed(dlq string, n int64, oldest string) {
+	e := delivery.AuditEvent{
+		At: time.Now(), Type: delivery.AuditTrimmed, Role: r.role, Stream: dlq, ID: oldest, Host: r.host,
+		Error: fmt.Sprintf("%d dead letters before this one were dropped by REDIS_STREAM_MAXLEN", n),
+	}
 	r.audit.add(entry{topology.AuditEvents, r.audit.config.MaxLen, e})
 }
 

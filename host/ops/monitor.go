@@ -13,8 +13,12 @@ import (
 	"github.com/fnhost/fnhost/host/topology"
 )
 
-// monitorInterval is the time between two looks of a [Monitor].
-const monitorInterval = 5 * time.Second
+const (
+	// monitorInterval is the time between two looks of a [Monitor].
+	monitorInterval = 5 * time.Second
+	// monitorRetry is the same after one that failed: readiness waits for the next.
+	monitorRetry = time.Second
+)
 
 // Gauges take what a [Monitor] sees. Roles of groups that no role reads are empty.
 type Gauges interface {
@@ -30,7 +34,7 @@ type Gauges interface {
 }
 
 // Monitor looks at all groups, streams and dead-letter queues every five seconds,
-// in one round trip.
+// in one round trip; every second while that fails.
 type Monitor struct {
 	lifecycle.Base
 	client   *redis.Client
@@ -59,13 +63,16 @@ func (m *Monitor) Err() error {
 }
 
 func (m *Monitor) run(ctx context.Context) {
-	ticker := time.NewTicker(monitorInterval)
-	defer ticker.Stop()
 	for {
 		m.look(ctx)
+		next := time.NewTimer(monitorInterval)
+		if m.Err() != nil {
+			next.Reset(monitorRetry)
+		}
 		select {
-		case <-ticker.C:
+		case <-next.C:
 		case <-ctx.Done():
+			next.Stop()
 			return
 		}
 	}

@@ -17,6 +17,7 @@ import (
 type Counts struct {
 	At                                     time.Time // start of the first minute, UTC
 	OK, Error, Dropped, Discarded, Retried int64
+	Trimmed                                int64 // dead letters dropped by REDIS_STREAM_MAXLEN
 	Latency                                Latency
 }
 
@@ -81,6 +82,7 @@ func Sum(counts []Counts) Counts {
 		sum.Dropped += c.Dropped
 		sum.Discarded += c.Discarded
 		sum.Retried += c.Retried
+		sum.Trimmed += c.Trimmed
 		sum.Latency = sum.Latency.plus(c.Latency)
 	}
 	return sum
@@ -125,7 +127,7 @@ func readCounts(at time.Time, hash map[string]string) Counts {
 	}
 	c := Counts{
 		At: at, OK: number(delivery.StatusOK), Error: number(delivery.StatusError), Dropped: number(delivery.StatusDropped),
-		Discarded: number(delivery.StatusDiscarded), Retried: number("retried"),
+		Discarded: number(delivery.StatusDiscarded), Retried: number("retried"), Trimmed: number("trimmed"),
 	}
 	c.Latency = Latency{
 		Sum: time.Duration(number("latency_us_sum")) * time.Microsecond, Count: number("latency_count"),

@@ -47,12 +47,16 @@ type Info struct {
 	Started    time.Time // when the generation came into service; zero: none is
 	Restarts   int       // after the first start
 	LastError  string    // why the last generation ended or did not start; empty: none has
+
+	QuarantinePID   int    // 0: no process runs messages alone
+	QuarantineError string // why there is none for those that wait; empty: there is, or none waits
 }
 
 // A Function is a role's function, whichever generation of it is active. Its
 // methods may be called from several goroutines and never block; deliveries of
 // one goroutine arrive in its order.
 type Function struct {
+	slot
 	set         *Set
 	binary      *binary
 	description *fnhostv1.Description
@@ -60,10 +64,9 @@ type Function struct {
 	concurrency int
 	log         *slog.Logger
 
-	sink    atomic.Pointer[Sink]
-	active  atomic.Pointer[generation] // nil: none is ready
-	changed chan struct{}
-	loads   atomic.Uint64
+	sink       atomic.Pointer[Sink]
+	loads      atomic.Uint64
+	quarantine *Quarantine
 
 	quit    context.Context // ends when the function is to stop
 	cancel  context.CancelCauseFunc
@@ -81,11 +84,12 @@ func newFunction(ctx context.Context, set *Set, b *binary, d *fnhostv1.Descripti
 		set: set, binary: b, description: d, options: options,
 		concurrency: concurrencyOf(d, options, set.options.Concurrency),
 		log:         set.log.With("role", d.GetRole()),
-		changed:     make(chan struct{}, 1), tried: make(chan struct{}), stopped: make(chan struct{}),
+		tried:       make(chan struct{}), stopped: make(chan struct{}),
 		info: Info{
 			Role: d.GetRole(), File: b.file, Name: d.GetName(), Version: d.GetVersion(), SHA256: b.sha256, State: StateStarting,
 		},
 	}
+	f.slot, f.quarantine = newSlot(&f.sink), newQuarantine(f)
 	f.quit, f.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	return f
 }
@@ -104,49 +108,11 @@ func concurrencyOf(d *fnhostv1.Description, role RoleOptions, fallback int) int 
 // Attach gives the function its sink. It must come before the first Deliver.
 func (f *Function) Attach(sink Sink) { f.sink.Store(&sink) }
 
-// Deliver hands deliveries over. Each gets exactly one reply through the sink: at
-// once and with the verdict Died, not started, if no generation is ready.
-func (f *Function) Deliver(deliveries []*delivery.Delivery) {
-	if g := f.active.Load(); g != nil && g.deliver(deliveries) {
-		return
-	}
-	replies := make([]delivery.Reply, len(deliveries))
-	for i, d := range deliveries {
-		replies[i] = died(d.Number, false, "no process of the plugin is ready", "")
-	}
-	(*f.sink.Load()).Replies(replies)
-}
-
-// Cancel asks for the end of deliveries; each still gets its one reply.
-func (f *Function) Cancel(numbers []uint64, cause delivery.Cause) {
-	if g := f.active.Load(); g != nil {
-		g.cancel(numbers, cause)
-	}
-}
-
-// Loaded answers loads that came through the sink.
-func (f *Function) Loaded(loaded []delivery.Loaded) {
-	if g := f.active.Load(); g != nil {
-		g.loaded(loaded)
-	}
-}
-
-// Kill kills the active process, as one that ignores a cancel. Its deliveries
-// are answered with Died, and a new generation is started.
-func (f *Function) Kill(reason string) {
-	if g := f.active.Load(); g != nil {
-		g.kill(reason)
-	}
-}
-
-// Ready says whether a generation can take deliveries.
-func (f *Function) Ready() bool { return f.active.Load() != nil }
-
-// Changed is signalled when Ready may have changed. It is for one receiver.
-func (f *Function) Changed() <-chan struct{} { return f.changed }
-
 // Concurrency is how many handlers run at once; at least 1.
 func (f *Function) Concurrency() int { return f.concurrency }
+
+// Quarantine runs messages alone, in a process of its own.
+func (f *Function) Quarantine() *Quarantine { return f.quarantine }
 
 // Role is the role that the function plays.
 func (f *Function) Role() string { return f.description.GetRole() }
@@ -166,7 +132,7 @@ func (f *Function) Info() Info {
 
 // activate makes a generation, or none, the active one.
 func (f *Function) activate(g *generation, state State, lastError string) {
-	f.active.Store(g)
+	f.put(g)
 	f.mu.Lock()
 	f.info.State, f.info.PID, f.info.Started = state, 0, time.Time{}
 	if lastError != "" {
@@ -177,17 +143,23 @@ func (f *Function) activate(g *generation, state State, lastError string) {
 		f.info.Generation, f.info.PID, f.info.Started = g.number, g.plugin.PID, g.started
 	}
 	f.mu.Unlock()
-	select {
-	case f.changed <- struct{}{}:
-	default:
-	}
+	f.signal()
 }
 
 // start starts a generation. ctx ends when the function is to stop.
 func (f *Function) start(ctx context.Context, number int) (*generation, error) {
-	log := f.log.With("generation", number)
+	begun := time.Now()
+	g, err := f.launch(ctx, f.log.With("generation", number), number, f.concurrency)
+	if err == nil {
+		g.log.Info("the plugin is ready", "name", g.plugin.Name, "version", g.plugin.Version, "plugin_pid", g.plugin.PID, "took", time.Since(begun))
+	}
+	return g, err
+}
+
+// launch starts a process and takes it into service, for so many handlers at once.
+func (f *Function) launch(ctx context.Context, log *slog.Logger, number, concurrency int) (*generation, error) {
 	g := &generation{
-		number: number, concurrency: f.concurrency, log: log, timing: f.set.options.timing,
+		number: number, concurrency: concurrency, log: log, timing: f.set.options.timing,
 		sink:     func() Sink { return *f.sink.Load() },
 		protocol: func(breach string) { f.set.observer.PluginBreach(f.Role(), breach) },
 		nextLoad: func() uint64 { return f.loads.Add(1) },
@@ -205,7 +177,6 @@ func (f *Function) start(ctx context.Context, number int) (*generation, error) {
 		return nil, &FileError{File: f.File(), Err: ErrNotReady, Seen: err.Error(), Fix: admitFix(err), Stderr: g.tail(errorLines)}
 	}
 	g.started = time.Now()
-	log.Info("the plugin is ready", "name", d.GetName(), "version", d.GetVersion(), "plugin_pid", g.plugin.PID, "took", g.started.Sub(begun))
 	f.set.observer.PluginStarted(f.Role(), g.started.Sub(begun))
 	return g, nil
 }

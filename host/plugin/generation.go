@@ -33,13 +33,14 @@ type timing struct {
 	stable      time.Duration // in service, after which earlier crashes are forgotten
 	backoff     time.Duration // before the second restart; doubles
 	backoffMax  time.Duration
+	idle        time.Duration // of a quarantine, after which it ends; twice that at most
 }
 
 var defaultTiming = timing{
 	describe: 10 * time.Second, configure: 30 * time.Second,
 	healthEvery: 5 * time.Second, health: 2 * time.Second, misses: 3, dump: time.Second,
 	streamEnd: 500 * time.Millisecond, shutdown: 5 * time.Second, terminate: 3 * time.Second,
-	stable: time.Minute, backoff: 200 * time.Millisecond, backoffMax: 30 * time.Second,
+	stable: time.Minute, backoff: 200 * time.Millisecond, backoffMax: 30 * time.Second, idle: 10 * time.Second,
 }
 
 // A generation is one running process of one exact binary, in service.

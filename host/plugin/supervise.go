@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/sethvargo/go-retry"
@@ -13,12 +14,16 @@ const (
 	ExitCrash     = "crash"     // by itself
 	ExitUnhealthy = "unhealthy" // it missed its health checks and was killed
 	ExitKilled    = "killed"    // by the host: a breach of the contract, or a handler that ignores its cancel
-	ExitShutdown  = "shutdown"  // the host stops
+	ExitSuspect   = "suspect"   // in quarantine, for whatever reason
+	ExitShutdown  = "shutdown"  // the host stops, or the quarantine is empty
 )
 
 // supervise keeps one generation in service until the function is to stop.
 func (f *Function) supervise() {
 	defer close(f.stopped)
+	var quarantine sync.WaitGroup
+	quarantine.Go(f.quarantine.supervise)
+	defer quarantine.Wait()
 	pauses := pauses{timing: f.set.options.timing}
 	number := 1
 	for f.quit.Err() == nil {

@@ -10,9 +10,19 @@ import (
 	"github.com/fnhost/fnhost/host/delivery"
 )
 
-// MaxDeaths is how many plugin deaths a message may have started under before it
-// is run alone. Only a death while alone makes it a dead letter.
-const MaxDeaths = 2
+const (
+	// MaxDeaths is how many plugin deaths a message may have started under before
+	// it is run alone. Only a death while alone makes it a dead letter.
+	MaxDeaths = 2
+	// MaxHandouts is how often a message may be handed out before it is run alone:
+	// once to begin with, and once for each host that was lost while it held the
+	// message. Such a message pays one death before each run, and has it back with
+	// the outcome: so what it has beyond MaxDeaths are hosts lost under it alone.
+	MaxHandouts = 5
+	// MaxLosses is how many hosts may be lost under a message that runs alone
+	// before it is a dead letter.
+	MaxLosses = 3
+)
 
 // Policy is what a role allows its messages.
 type Policy struct {
@@ -21,8 +31,20 @@ type Policy struct {
 	BackoffMax time.Duration // its limit; 0: none
 }
 
+// Suspect says whether a message has to run alone. delivered is how often its
+// group has handed it out.
+func Suspect(g delivery.Grant, delivered int64) bool {
+	return g.Deaths >= MaxDeaths || KillsHosts(delivered)
+}
+
+// KillsHosts says whether a message is suspected to be what ends its hosts.
+func KillsHosts(delivered int64) bool { return delivered > MaxHandouts }
+
+// KilledHosts says whether it has been found guilty of that.
+func KilledHosts(g delivery.Grant) bool { return g.Deaths >= MaxDeaths+MaxLosses }
+
 // Decide gives the outcome of a delivery from what its function said. alone says
-// that nothing else was running in the process at the time.
+// that nothing else has run in the process.
 //
 // Two budgets are kept apart: a handler's failure costs an attempt; a plugin's
 // death costs nobody an attempt, and only a message that is alone when its
@@ -55,7 +77,7 @@ func (p Policy) Decide(g delivery.Grant, r delivery.Reply, alone bool) delivery.
 		case !r.Started:
 		case alone && g.Deaths >= MaxDeaths:
 			return dead(delivery.ReasonPoison, r.Error)
-		default:
+		case g.Deaths < MaxDeaths: // beyond, there are only hosts
 			again.Deaths++
 		}
 		return again

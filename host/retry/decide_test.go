@@ -69,6 +69,14 @@ func TestDecide(t *testing.T) {
 			grant: delivery.Grant{Attempt: 1}, alone: true, reply: delivery.Reply{Verdict: delivery.Died, Started: true},
 			want: delivery.Outcome{Kind: delivery.KindRerun, Attempt: 1, Deaths: 1},
 		},
+		"deaths beyond the limit are not the plugin's": {
+			grant: delivery.Grant{Attempt: 1, Deaths: 2}, reply: delivery.Reply{Verdict: delivery.Died, Started: true},
+			want: delivery.Outcome{Kind: delivery.KindRerun, Attempt: 1, Deaths: 2},
+		},
+		"a suspect that did not get to start is no poison": {
+			grant: delivery.Grant{Attempt: 1, Deaths: 2}, alone: true, reply: delivery.Reply{Verdict: delivery.Died},
+			want: delivery.Outcome{Kind: delivery.KindRerun, Attempt: 1, Deaths: 2},
+		},
 		"a suspect that dies alone is poison": {
 			grant: delivery.Grant{Attempt: 1, Deaths: 2}, alone: true, reply: delivery.Reply{Verdict: delivery.Died, Started: true, Error: failed},
 			want: delivery.Outcome{Kind: delivery.KindDead, Reason: delivery.ReasonPoison, Error: failed},
@@ -94,5 +102,28 @@ func TestBackoffDoublesUpToItsLimit(t *testing.T) {
 	}
 	if got := (Policy{}).backoff(3); got != 0 {
 		t.Fatalf("no backoff: delay %v, want 0", got)
+	}
+}
+
+func TestSuspects(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		deaths    int
+		delivered int64
+		suspect   bool
+		guilty    bool
+	}{
+		{deaths: 0, delivered: 0}, // a store that does not count
+		{deaths: 1, delivered: MaxHandouts},
+		{deaths: 0, delivered: MaxHandouts + 1, suspect: true},
+		{deaths: 0, delivered: 1000, suspect: true}, // however often others have handed it out
+		{deaths: MaxDeaths, delivered: 1, suspect: true},
+		{deaths: MaxDeaths + MaxLosses - 1, delivered: 1000, suspect: true},
+		{deaths: MaxDeaths + MaxLosses, delivered: 9, suspect: true, guilty: true},
+	} {
+		g := delivery.Grant{Attempt: 1, Deaths: c.deaths}
+		if Suspect(g, c.delivered) != c.suspect || KilledHosts(g) != c.guilty {
+			t.Errorf("%+v: suspect %v, guilty %v", c, Suspect(g, c.delivered), KilledHosts(g))
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 )
 
 // Limits of one script's run: it holds up Redis for everyone.
@@ -41,11 +42,31 @@ func (p places) of(key string) int {
 	return at
 }
 
-func (p places) arg(args ...any) { p.c.args = append(p.c.args, args...) }
+// text, ref, int and number append an argument. It is appended as a pointer: a
+// value would be copied to the heap to be an `any`.
+func (p places) text(v string)    { p.ref(&v) }
+func (p places) ref(v *string)    { p.c.args = append(p.c.args, v) }
+func (p places) number(v *uint64) { p.c.args = append(p.c.args, v) }
+func (p places) int(v int) {
+	if v < len(smallInts) {
+		p.ref(&smallInts[v])
+		return
+	}
+	p.text(strconv.Itoa(v))
+}
 
+// smallInts are the counts and places that nearly all calls are made of.
+var smallInts = func() (all [512]string) {
+	for i := range all {
+		all[i] = strconv.Itoa(i)
+	}
+	return all
+}()
+
+// list appends a count and the values.
 func (p places) list(values []string) {
-	p.arg(len(values))
-	for _, v := range values {
-		p.c.args = append(p.c.args, v)
+	p.int(len(values))
+	for i := range values {
+		p.ref(&values[i])
 	}
 }

@@ -27,7 +27,10 @@ const (
 	// maxBlock bounds how long a read waits in Redis: a connection that has died
 	// unseen is found out this long, and blockMargin, after the read began.
 	maxBlock    = 5 * time.Second
-	blockMargin = 10 * time.Second
+	blockMargin = 7 * time.Second
+	// maxIdle is how long a connection may wait for its next use: one that a
+	// firewall has forgotten meanwhile would be found out only by a timeout.
+	maxIdle = time.Minute
 	// ioTimeout bounds one reply of a command, of 64 MiB on a busy machine.
 	ioTimeout = 20 * time.Second
 )
@@ -40,6 +43,7 @@ type Client struct {
 	base     redis.Options
 	keys     topology.Keys
 	commands *redis.Client
+	lines    lines // of commands
 	renewals *redis.Client
 	waits    *redis.Client // blocking reads without a group
 
@@ -64,9 +68,10 @@ func Open(o Options) (*Client, error) {
 	base.DialerRetries = 1
 	base.ReadTimeout, base.WriteTimeout = ioTimeout, ioTimeout
 	base.ContextTimeoutEnabled = true
+	base.ConnMaxIdleTime = maxIdle
 	base.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	c := &Client{base: *base, keys: topology.Keys{Namespace: o.Namespace, IdempPrefix: o.IdempPrefix}}
-	c.commands = c.connect(nil)
+	c.commands = c.connect(func(o *redis.Options) { o.Dialer = c.lines.dial(o) })
 	c.renewals = c.connect(func(o *redis.Options) { o.PoolSize = 4 })
 	c.waits = c.connect(func(o *redis.Options) { o.ReadTimeout = maxBlock + blockMargin })
 	return c, nil
@@ -90,11 +95,12 @@ func (c *Client) connect(change func(*redis.Options)) *redis.Client {
 	return redis.NewClient(&o)
 }
 
-// reader gives a client with the one connection of a blocking read loop.
-func (c *Client) reader(onConnect func(context.Context, *redis.Conn) error) *redis.Client {
+// reader gives a client with the one connection of a read loop that waits for
+// so long.
+func (c *Client) reader(block time.Duration, onConnect func(context.Context, *redis.Conn) error) *redis.Client {
 	r := c.connect(func(o *redis.Options) {
 		o.PoolSize = 1
-		o.ReadTimeout = maxBlock + blockMargin
+		o.ReadTimeout = block + blockMargin
 		o.OnConnect = onConnect
 	})
 	c.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,12 +30,25 @@ func (l *Log) Commit(ctx context.Context, commits []delivery.Commit) ([]delivery
 	for i, b := range batches {
 		calls[i] = l.commitCall(commits, b)
 	}
-	for i, cmd := range runAll(ctx, l.c.commands, commitScript, calls) {
+	cmds, err := l.runCommits(ctx, calls)
+	for i, cmd := range cmds {
 		if err := l.settle(ctx, commits, batches[i], cmd, out); err != nil {
 			return nil, l.failed(ctx, err, "commit %d outcomes", len(commits))
 		}
 	}
+	if err != nil {
+		return nil, l.failed(ctx, err, "commit %d outcomes", len(commits))
+	}
 	return out, nil
+}
+
+// runCommits runs the scripts; an error means that they are not as durable as
+// they are to be.
+func (l *Log) runCommits(ctx context.Context, calls []call) ([]*redis.Cmd, error) {
+	if l.o.Durability.none() || len(calls) == 0 {
+		return runAll(ctx, l.c.commands, commitScript, calls), nil
+	}
+	return runDurably(ctx, l.c.commands, commitScript, calls, l.o.Durability)
 }
 
 // batches cuts the commits, by their index, into runs of the script, in none of
@@ -147,66 +161,85 @@ func commitBytes(c *delivery.Commit) int {
 
 func (l *Log) commitCall(commits []delivery.Commit, batch []int) call {
 	c := l.call(3*len(batch), l.delayed, l.c.keys.Stats(l.sub.Role, time.Now()))
+	f := &forms{now: time.Now(), dlq: l.o.DLQ}
 	for _, i := range batch {
-		c.keys = append(c.keys, l.lock(commits[i].ID))
-		for _, m := range commits[i].Also {
-			c.keys = append(c.keys, l.lock(m.ID))
+		m := &commits[i]
+		c.keys = append(c.keys, l.lock(m.ID))
+		f.add(&m.ID, m.Adds)
+		f.add(&m.ID, fitting(m.Audit))
+		for k := range m.Also {
+			c.keys = append(c.keys, l.lock(m.Also[k].ID))
+			f.add(&m.Also[k].ID, m.Also[k].Adds)
+			f.add(&m.Also[k].ID, fitting(m.Also[k].Audit))
 		}
 	}
 	c.args = append(c.args, l.o.DoneTTL.Milliseconds(), int(statsLife.Seconds()), len(c.keys)-3)
 	p := newPlaces(&c)
+	l.writeForms(p, f)
+	h := newHeads()
 	for _, i := range batch {
-		l.writeCommit(p, &commits[i])
+		l.writeCommit(p, f, h, &commits[i])
 	}
 	return c
 }
 
 // writeCommit appends a commit's arguments, as commit.lua reads them.
-func (l *Log) writeCommit(p places, c *delivery.Commit) {
+func (l *Log) writeCommit(p places, f *forms, h heads, c *delivery.Commit) {
 	audit := fitting(c.Audit)
-	writeHead(p, c.Held, c.Outcome, c.Latency, shape(len(c.Adds), len(c.State), len(c.Cache), len(audit), len(c.Also)))
-	l.writeAdds(p, c.Adds)
+	h.write(p, &c.Held, c.Outcome, c.Latency, shape{len(c.Adds), len(c.State), len(c.Cache), len(audit), len(c.Also)})
+	f.write(p, c.Adds)
 	for _, s := range c.State {
-		p.arg(p.of(l.c.keys.State(l.sub.Role, s.Key)), s.Version, flag(s.Delete))
+		p.int(p.of(l.c.keys.State(l.sub.Role, s.Key)))
+		p.text(s.Version)
+		p.text(flag(s.Delete))
 		p.list(s.Set)
 		p.list(s.Remove)
 	}
 	for _, w := range c.Cache {
-		p.arg(p.of(l.c.keys.Cache(l.sub.Role, w.Key)), w.TTL.Milliseconds())
+		p.int(p.of(l.c.keys.Cache(l.sub.Role, w.Key)))
+		p.text(strconv.FormatInt(w.TTL.Milliseconds(), 10))
 		p.list(w.Set)
 	}
-	l.writeAdds(p, audit)
-	for _, m := range c.Also {
+	f.write(p, audit)
+	for k := range c.Also {
+		m := &c.Also[k]
 		audit := fitting(m.Audit)
-		writeHead(p, m.Held, m.Outcome, m.Latency, shape(len(m.Adds), 0, 0, len(audit), 0))
-		l.writeAdds(p, m.Adds)
-		l.writeAdds(p, audit)
-	}
-}
-
-func writeHead(p places, h delivery.Held, outcome string, latency time.Duration, shape string) {
-	latency = max(latency, 0)
-	p.arg(h.ID, h.Fence, outcome+" "+delivery.StatsBucket(latency), latency.Microseconds(), shape)
-}
-
-func (l *Log) writeAdds(p places, adds []delivery.Add) {
-	now := time.Now()
-	for _, a := range adds {
-		if a.NotBefore.After(now) {
-			p.arg(p.of(l.c.keys.Later(a.Stream)), fmt.Sprint("@", dueMillis(a.NotBefore)), 2, p.of(l.c.keys.Stream(a.Stream)), pack(a.Fields))
-			continue
-		}
-		p.arg(p.of(l.c.keys.Stream(a.Stream)), a.MaxLen)
-		p.list(a.Fields)
+		h.write(p, &m.Held, m.Outcome, m.Latency, shape{adds: len(m.Adds), audits: len(audit)})
+		f.write(p, m.Adds)
+		f.write(p, audit)
 	}
 }
 
 // shape is how many parts of each kind a commit has, and how many further messages.
-func shape(adds, states, caches, audits, more int) string {
-	if adds == 1 && states+caches+audits+more == 0 { // by far the most common
-		return "1 0 0 0 0"
+type shape struct{ adds, states, caches, audits, more int }
+
+// heads write what messages begin with. Of labels and shapes there are few in a
+// call: each is made once.
+type heads struct {
+	labels map[label]*string
+	shapes map[shape]*string
+}
+
+type label struct{ outcome, bucket string }
+
+func newHeads() heads { return heads{labels: map[label]*string{}, shapes: map[shape]*string{}} }
+
+func (h heads) write(p places, held *delivery.Held, outcome string, latency time.Duration, s shape) {
+	latency = max(latency, 0)
+	l := label{outcome, delivery.StatsBucket(latency)}
+	if h.labels[l] == nil {
+		text := l.outcome + " " + l.bucket
+		h.labels[l] = &text
 	}
-	return fmt.Sprintf("%d %d %d %d %d", adds, states, caches, audits, more)
+	if h.shapes[s] == nil {
+		text := fmt.Sprintf("%d %d %d %d %d", s.adds, s.states, s.caches, s.audits, s.more)
+		h.shapes[s] = &text
+	}
+	p.ref(&held.ID)
+	p.number(&held.Fence)
+	p.ref(h.labels[l])
+	p.text(strconv.FormatInt(latency.Microseconds(), 10))
+	p.ref(h.shapes[s])
 }
 
 func flag(b bool) string {
@@ -227,9 +260,15 @@ func (l *Log) settle(ctx context.Context, commits []delivery.Commit, batch []int
 	if err != nil {
 		return err
 	}
-	row, err := list(reply, 2*len(batch))
+	row, err := list(reply, -1)
 	if err != nil {
 		return err
+	}
+	if len(row) < 2*len(batch) {
+		return errShort(len(row)/2, len(batch))
+	}
+	if trimmed := row[2*len(batch):]; len(trimmed) == 2 {
+		l.o.Observer.DeadLettersTrimmed(l.o.DLQ, number(trimmed[0]), text(trimmed[1]))
 	}
 	for n, i := range batch {
 		r := &out[i]
@@ -261,9 +300,11 @@ func (l *Log) settleEach(ctx context.Context, commits []delivery.Commit, batch [
 	}
 	for _, i := range batch {
 		one := []int{i}
-		c := l.commitCall(commits, one)
-		cmd := commitScript.Run(ctx, l.c.commands, c.keys, c.args...)
-		if err := l.settle(ctx, commits, one, cmd, out); err != nil {
+		cmds, err := l.runCommits(ctx, []call{l.commitCall(commits, one)})
+		if err := l.settle(ctx, commits, one, cmds[0], out); err != nil {
+			return err
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -360,3 +360,40 @@ func TestOneForbiddenKeyRefusesOneMessage(t *testing.T) {
 		t.Errorf("%d results, want 2", n)
 	}
 }
+
+func TestDeadLettersThatTrimmingDropsAreCounted(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		if w.srv != nil {
+			w.do("CONFIG", "SET", "stream-node-max-entries", "4")
+		}
+		l := w.log(me, time.Minute)
+		l.o.DLQ = "rag:dlq"
+		told := l.observed()
+		w.publish(40)
+		var commits []delivery.Commit
+		for _, h := range w.begun(l, 40) {
+			c := done(h)
+			c.Outcome = "error"
+			c.Adds[0].MaxLen = 3 // what falls off the results is nobody's loss
+			c.Adds = append(c.Adds, delivery.Add{Stream: "rag:dlq", MaxLen: 10, Fields: []string{"dlqid", h.ID}})
+			commits = append(commits, c)
+		}
+		w.commit(l, commits[:25]...)
+		w.commit(l, commits[25:]...)
+		w.commit(l, commits...) // repeated, it drops nothing more
+		left, err := w.c.Range(w.Context(), "rag:dlq", "-", "+", 1000)
+		if err != nil {
+			w.Fatal(err)
+		}
+		if want := int64(40 - len(left)); want == 0 || told.trimmed != want || told.oldest != left[0].ID {
+			w.Errorf("told that %d are gone and %s is the oldest, want %d and %s", told.trimmed, told.oldest, want, left[0].ID)
+		}
+		now, before := w.c.keys.Stats("rag", time.Now()), w.c.keys.Stats("rag", time.Now().Add(-time.Minute))
+		counted, _ := w.rdb.HGet(w.Context(), now, "trimmed").Int64()
+		earlier, _ := w.rdb.HGet(w.Context(), before, "trimmed").Int64()
+		if counted+earlier != told.trimmed {
+			w.Errorf("the minute counts %d, want %d", counted+earlier, told.trimmed)
+		}
+	})
+}

@@ -49,6 +49,7 @@ var words = []struct {
 	{"NOAUTH", ErrConfig},
 	{"WRONGPASS", ErrConfig},
 	{"NOPERM", ErrConfig},
+	{"user executing the script can't", ErrConfig}, // what 7.0 says within a script
 	{"CROSSSLOT", ErrConfig},
 	{"MOVED ", ErrConfig},
 	{"nknown command", ErrConfig},

@@ -20,6 +20,9 @@ type Created struct {
 	Start   string // the id that it starts after
 	Skipped int64  // entries that were there already and will not be read
 	Lost    bool   // it had existed before; it starts just below what was undecided
+	// Reach is the highest id that it had handed out before, of a lost one; empty
+	// if that is not above Start. What is decided of that is handed out again.
+	Reach string
 }
 
 func (c Created) String() string {
@@ -39,10 +42,7 @@ func (c Created) String() string {
 func (c *Client) EnsureGroups(ctx context.Context, groups []topology.Group, start string) ([]Created, error) {
 	calls := make([]call, len(groups))
 	for i, g := range groups {
-		calls[i] = call{
-			keys: []string{c.keys.Stream(g.Stream), c.keys.Floor(g.Stream, g.Group), c.keys.Delayed(g.Stream, g.Group)},
-			args: []any{g.Group, parkedConsumer, start},
-		}
+		calls[i] = c.groupCall(g, start)
 	}
 	var created []Created
 	var errs []error
@@ -50,26 +50,44 @@ func (c *Client) EnsureGroups(ctx context.Context, groups []topology.Group, star
 		made, err := readCreated(groups[i], cmd)
 		if err != nil {
 			errs = append(errs, wrap(err, "make group %s on stream %s", groups[i].Group, calls[i].keys[0]))
-		} else if made != nil {
-			created = append(created, *made)
+		} else if made.Start != "" {
+			created = append(created, made)
 		}
 	}
 	return created, errors.Join(errs...)
 }
 
-func readCreated(g topology.Group, cmd *redis.Cmd) (*Created, error) {
+// ensureGroup is EnsureGroups for one; of a group that was there Start is empty,
+// but its reach is told.
+func (c *Client) ensureGroup(ctx context.Context, g topology.Group, start string) (Created, error) {
+	return readCreated(g, runAll(ctx, c.commands, groupScript, []call{c.groupCall(g, start)})[0])
+}
+
+func (c *Client) groupCall(g topology.Group, start string) call {
+	return call{
+		keys: []string{c.keys.Stream(g.Stream), c.keys.Floor(g.Stream, g.Group), c.keys.Delayed(g.Stream, g.Group), c.keys.Reach(g.Stream, g.Group)},
+		args: []any{g.Group, parkedConsumer, start},
+	}
+}
+
+// readCreated reads an answer of group.lua; of a group that was there Start is
+// empty, but its reach is told.
+func readCreated(g topology.Group, cmd *redis.Cmd) (Created, error) {
 	reply, err := cmd.Result()
 	if err != nil {
-		return nil, err
+		return Created{}, err
 	}
 	row, err := list(reply, -1)
 	if err != nil {
-		return nil, err
+		return Created{}, err
 	}
-	if len(row) < 4 {
-		return nil, nil
+	switch len(row) {
+	case 2:
+		return Created{Group: g, Reach: text(row[1])}, nil
+	case 5:
+		return Created{Group: g, Start: text(row[1]), Skipped: number(row[2]), Lost: number(row[3]) == 1, Reach: text(row[4])}, nil
 	}
-	return &Created{Group: g, Start: text(row[1]), Skipped: number(row[2]), Lost: number(row[3]) == 1}, nil
+	return Created{}, errShort(len(row), 5)
 }
 
 // EnsureOwner records which group is each stream's own, whose locks have the

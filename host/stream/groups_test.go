@@ -2,6 +2,7 @@ package stream
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,8 +56,7 @@ func TestALostGroupIsMadeAgainBelowItsFloor(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(w *world) {
 		l := w.log(me, time.Minute)
-		told := make(chan Created, 10)
-		l.o.Recreated = func(c Created) { told <- c }
+		told := l.observed()
 		ids := w.publish(6)
 		held := w.begun(l, 4)
 		w.wantStatuses(w.commit(l, done(held[0]), done(held[3])), delivery.Committed, delivery.Committed)
@@ -72,8 +72,8 @@ func TestALostGroupIsMadeAgainBelowItsFloor(t *testing.T) {
 				w.Fatal(err)
 			}
 		}
-		if len(told) != 1 || !(<-told).Lost {
-			w.Errorf("the loss was told %d times, want once", len(told))
+		if len(told.created) != 1 || !told.created[0].Lost || told.created[0].Reach != ids[3] {
+			w.Errorf("the loss was told as %+v, want once, with all that was handed out up to %s", told.created, ids[3])
 		}
 		if got := w.holder(l, ids[1]); got != parkedConsumer {
 			w.Errorf("what waits is held for %q", got)
@@ -89,6 +89,64 @@ func TestALostGroupIsMadeAgainBelowItsFloor(t *testing.T) {
 			if status, ok := want[lease.ID]; !ok || status != lease.Status {
 				w.Errorf("%s: %s", lease.ID, lease.Status)
 			}
+		}
+	})
+}
+
+// What is decided and forgotten runs again after a loss of the group, and every
+// host that runs some of it tells.
+func TestWhatRunsAgainAfterALossIsTold(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		a, b := w.log(me, time.Minute), w.log(peer, time.Minute)
+		toldA, toldB := a.observed(), b.observed()
+		ids := w.publish(6)
+		held := w.begun(a, 4)
+		for _, h := range held[1:] {
+			w.commit(a, done(h))
+			w.do("DEL", a.lock(h.ID)) // as after OPS_IDEMP_TTL
+		}
+		w.reclaim(a, 0)
+		w.do("XGROUP", "DESTROY", a.stream, sub.Group)
+		for _, l := range []*Log{a, b} { // both notice, one makes it
+			if _, _, err := l.Reclaim(w.Context(), none, 0); l == a && !errors.Is(err, ErrNoGroup) {
+				w.Fatal(err)
+			}
+		}
+		for _, l := range []*Log{b, a} {
+			if _, err := l.Begin(w.Context(), w.read(l, 3)); err != nil {
+				w.Fatal(err)
+			}
+		}
+		if !slices.Equal(toldB.replayed, ids[1:3]) || !slices.Equal(toldA.replayed, ids[3:4]) {
+			w.Errorf("told as running again are %v and %v, want %v and %v", toldB.replayed, toldA.replayed, ids[1:3], ids[3:4])
+		}
+		w.reclaim(a, 0)
+		w.publish(1)
+		if w.begun(a, 1); len(toldA.replayed) != 1 {
+			w.Errorf("a new message is told as running again: %v", toldA.replayed)
+		}
+	})
+}
+
+func TestTheFloorsAge(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		l := w.log(me, time.Minute)
+		told := l.observed()
+		w.publish(2)
+		time.Sleep(5 * time.Millisecond)
+		if w.reclaim(l, 0); told.age != 0 {
+			w.Errorf("%s with nothing handed out", told.age)
+		}
+		held := w.begun(l, 2)
+		w.commit(l, done(held[1]))
+		if w.reclaim(l, 0); told.age < 5*time.Millisecond || told.age > time.Minute {
+			w.Errorf("%s with the first undecided", told.age)
+		}
+		w.commit(l, done(held[0]))
+		if w.reclaim(l, 0); told.age != 0 {
+			w.Errorf("%s with all decided", told.age)
 		}
 	})
 }
@@ -187,6 +245,31 @@ func TestHostsThatDisagreeAboutAStreamsOwnGroup(t *testing.T) {
 			if err := w.c.EnsureOwner(w.Context(), bad); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), sub.Group) {
 				w.Errorf("%+v: %v", bad, err)
 			}
+		}
+	})
+}
+
+// A group that begins just below an entry with the lowest number of its
+// millisecond begins at the highest one of the millisecond before.
+func TestAGroupBeginsBelowTheFirstEntryOfAMillisecond(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		l := w.log(me, time.Minute)
+		ids := w.publish(3)
+		w.begun(l, 2)
+		w.do("SET", l.floor, "500-0")
+		for want := range 2 {
+			w.do("XGROUP", "DESTROY", l.stream, sub.Group)
+			if made := w.groups("$"); len(made) != 1 || made[0].Start != "499-18446744073709551615" {
+				w.Errorf("made number %d is %+v", want, made)
+			}
+			w.reclaim(l, 0)
+			if floor := w.rdb.Get(w.Context(), l.floor).Val(); floor != "500-0" {
+				w.Errorf("its floor is %s", floor)
+			}
+		}
+		if got := w.read(l, 3); got[0].ID != ids[0] {
+			w.Errorf("read %s first", got[0].ID)
 		}
 	})
 }

@@ -47,6 +47,11 @@ func onBoth(t *testing.T, test func(*world)) {
 		t.Parallel()
 		test(onReal(t))
 	})
+	onEmbedded(t, test)
+}
+
+func onEmbedded(t *testing.T, test func(*world)) {
+	t.Helper()
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
 		srv, err := embedded.Start()
@@ -222,4 +227,29 @@ func (w *world) wantStatuses(results []delivery.CommitResult, want ...delivery.C
 	if got := statuses(results); !slices.Equal(got, want) {
 		w.Fatalf("commits answered %v, want %v (%+v)", got, want, results)
 	}
+}
+
+// told keeps what a log tells its observer.
+type told struct {
+	created  []Created
+	replayed []string
+	age      time.Duration
+	trimmed  int64
+	oldest   string
+}
+
+// observed keeps what the log tells from now on. It is for one goroutine.
+func (l *Log) observed() *told {
+	t := &told{}
+	l.o.Observer = t
+	return t
+}
+
+func (t *told) Recreated(c Created) { t.created = append(t.created, c) }
+func (t *told) Replayed(_ topology.Subscription, ids []string) {
+	t.replayed = append(t.replayed, ids...)
+}
+func (t *told) Floor(_ topology.Subscription, age time.Duration) { t.age = age }
+func (t *told) DeadLettersTrimmed(_ string, n int64, oldest string) {
+	t.trimmed, t.oldest = t.trimmed+n, oldest
 }

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 
 	"github.com/redis/go-redis/v9"
 
@@ -50,7 +51,8 @@ func (l *Log) ask(ctx context.Context, pipe redis.Pipeliner, load delivery.Load)
 func (l *Log) loaded(ctx context.Context, load delivery.Load, h hash) delivery.Loaded {
 	all, err := h.fields(load.Fields)
 	if err != nil {
-		return delivery.Loaded{Request: load.Request, Err: l.failed(ctx, err, "load %s", h.key)}
+		err = l.failed(ctx, err, "load %s", h.key)
+		return delivery.Loaded{Request: load.Request, Err: err, Unavailable: errors.Is(err, ErrUnavailable)}
 	}
 	out := delivery.Loaded{Request: load.Request, Found: all != nil}
 	version := "0" // of a hash that something else has written

@@ -28,9 +28,37 @@ type LogOptions struct {
 	// ShortBlock waits 250 ms at most, for a server without CLIENT UNBLOCK (the
 	// embedded one).
 	ShortBlock bool
-	// Recreated is told of a group that was gone and has been made again; nil: nobody.
-	Recreated func(Created)
+	// Durability is what a commit waits for; zero: nothing.
+	Durability Durability
+	// DLQ is the role's dead-letter stream: what trimming drops from it is counted.
+	DLQ string
+	// Observer is told what only the log sees; nil: nobody is.
+	Observer Observer
 }
+
+// Observer is told what only a log sees. Its methods must not block.
+type Observer interface {
+	// Recreated is told of a group that was gone and has been made again.
+	Recreated(c Created)
+	// Replayed is told of messages that a group which was made again has handed
+	// out once more, and that have no outcome that anybody remembers: most of them
+	// had one, longer ago than OPS_IDEMP_TTL.
+	Replayed(sub topology.Subscription, ids []string)
+	// Floor is told, every second, the age of the lowest undecided message while
+	// later ones were handed out, else 0. Past OPS_IDEMP_TTL, a loss of the group
+	// would run some again that are decided.
+	Floor(sub topology.Subscription, age time.Duration)
+	// DeadLettersTrimmed is told that adding to the dead-letter stream has dropped
+	// the n oldest; first is the id of the oldest that is left.
+	DeadLettersTrimmed(dlq string, n int64, first string)
+}
+
+type nobody struct{}
+
+func (nobody) Recreated(Created)                          {}
+func (nobody) Replayed(topology.Subscription, []string)   {}
+func (nobody) Floor(topology.Subscription, time.Duration) {}
+func (nobody) DeadLettersTrimmed(string, int64, string)   {}
 
 // A Log is one subscription's stream, group, locks and outcomes.
 type Log struct {
@@ -38,25 +66,31 @@ type Log struct {
 	sub topology.Subscription
 	o   LogOptions
 
-	stream, fence, floor, delayed string // keys
-	lockPrefix                    string
+	stream, fence, floor, reach, delayed string // keys
+	lockPrefix                           string
 
 	reader *redis.Client
 	connID atomic.Int64  // of the reader's connection; 0: not known
 	block  atomic.Int64  // ns
 	asked  atomic.Bool   // an Unblock that no Read has seen yet
-	mu     sync.Mutex    // guards reading, cursor, since
+	mu     sync.Mutex    // guards what follows
 	read   chan struct{} // closed when the running Read ends; nil: none runs
 	cursor string        // where the next look for idle entries begins
 	since  time.Time     // since when Redis has answered without a break
+	full   time.Time     // when Redis last was out of memory
+	again  string        // up to this id the group hands out for the second time; empty: it does not
 }
 
 // Log gives the log of a subscription. It is closed with the client.
 func (c *Client) Log(sub topology.Subscription, o LogOptions) *Log {
+	if o.Observer == nil {
+		o.Observer = nobody{}
+	}
 	l := &Log{
 		c: c, sub: sub, o: o,
 		stream: c.keys.Stream(sub.Stream), fence: c.keys.Fence(sub.Stream),
-		floor: c.keys.Floor(sub.Stream, sub.Group), delayed: c.keys.Delayed(sub.Stream, sub.Group),
+		floor: c.keys.Floor(sub.Stream, sub.Group), reach: c.keys.Reach(sub.Stream, sub.Group),
+		delayed:    c.keys.Delayed(sub.Stream, sub.Group),
 		lockPrefix: c.keys.LockPrefix(sub),
 		cursor:     "-", since: time.Now(),
 	}
@@ -65,7 +99,7 @@ func (c *Client) Log(sub topology.Subscription, o LogOptions) *Log {
 	if !o.ShortBlock {
 		hello = l.connected
 	}
-	l.reader = c.reader(hello)
+	l.reader = c.reader(blockFor(o), hello)
 	return l
 }
 
@@ -99,7 +133,7 @@ func (l *Log) Begin(ctx context.Context, entries []delivery.Entry) ([]delivery.L
 		c.args = append(c.args, l.o.Lease.Milliseconds(), lockLife.Milliseconds(), parkedConsumer)
 		for i := range chunk {
 			c.keys = append(c.keys, l.lock(chunk[i].ID))
-			c.args = append(c.args, chunk[i].ID)
+			c.args = append(c.args, &chunk[i].ID)
 		}
 		calls = append(calls, c)
 	}
@@ -114,7 +148,38 @@ func (l *Log) Begin(ctx context.Context, entries []delivery.Entry) ([]delivery.L
 	for i, row := range rows {
 		leases[i] = begun(entries[i].ID, text(row[0]))
 	}
+	l.tellReplayed(leases)
 	return leases, nil
+}
+
+// tellReplayed tells of messages that a group made anew has handed out for the
+// second time, and that begin as if for the first.
+func (l *Log) tellReplayed(leases []delivery.Lease) {
+	again := l.handsOutAgain()
+	if again == "" {
+		return
+	}
+	var ids []string
+	for _, lease := range leases {
+		if lease.Status == delivery.Granted && lease.Attempt == 1 && lease.Deaths == 0 && delivery.CompareIDs(lease.ID, again) <= 0 {
+			ids = append(ids, lease.ID)
+		}
+	}
+	if len(ids) > 0 {
+		l.o.Observer.Replayed(l.sub, ids)
+	}
+}
+
+func (l *Log) handsOutAgain() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.again
+}
+
+func (l *Log) setAgain(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.again = id
 }
 
 // begun reads an answer of begin.lua: a lock's value, or why there is none.
@@ -208,33 +273,40 @@ func leases(rows [][]any, id func(int) string) []delivery.Lease {
 
 // failed says what could not be done. A group that is gone is made again on the
 // way, so that the caller's next try finds it; after a break in Redis's service
-// others' leases are respected for a lease, since nobody could renew meanwhile.
+// others' leases are respected for a lease, since nobody could renew meanwhile;
+// and while Redis is out of memory nothing is taken over. After a silence the
+// other connections are given up too.
 func (l *Log) failed(ctx context.Context, err error, doing string, args ...any) error {
 	err = wrap(err, doing+" of "+l.sub.Stream, args...)
-	switch {
-	case errors.Is(err, ErrNoGroup):
+	if errors.Is(err, ErrNoGroup) {
 		l.recreate(ctx)
-	case errors.Is(err, ErrUnavailable):
-		l.mu.Lock()
+	}
+	if timedOut(err) {
+		l.c.lines.hangUp()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if errors.Is(err, ErrUnavailable) {
 		l.since = time.Now()
-		l.mu.Unlock()
+	}
+	if errors.Is(err, ErrOutOfMemory) {
+		l.full = time.Now()
 	}
 	return err
 }
 
 // recreate makes the group again, below its floor. Of several that notice the
-// loss, one makes it and tells.
+// loss, one makes it and tells; all learn what it hands out for the second time.
 func (l *Log) recreate(ctx context.Context) {
 	group := topology.Group{Stream: l.sub.Stream, Group: l.sub.Group}
-	made, err := l.c.EnsureGroups(ctx, []topology.Group{group}, "0-0")
+	made, err := l.c.ensureGroup(ctx, group, "0-0")
 	if err != nil {
 		slog.ErrorContext(ctx, "a consumer group is gone and cannot be made again", "role", l.sub.Role, "stream", l.sub.Stream, "group", l.sub.Group, "err", err)
 		return
 	}
-	for _, m := range made {
-		slog.WarnContext(ctx, m.String(), "role", l.sub.Role)
-		if l.o.Recreated != nil {
-			l.o.Recreated(m)
-		}
+	l.setAgain(made.Reach)
+	if made.Start != "" {
+		slog.WarnContext(ctx, made.String(), "role", l.sub.Role)
+		l.o.Observer.Recreated(made)
 	}
 }

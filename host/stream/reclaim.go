@@ -15,22 +15,27 @@ const (
 	maxReclaim = 64
 	// maxReclaimBytes bounds the entries that one look takes over.
 	maxReclaimBytes = 8 << 20
+	// fullFor is how long nothing is taken over after Redis said that it is out of
+	// memory. Begin and commit are repeated every second, and say so again.
+	fullFor = 1500 * time.Millisecond
 )
 
 // Reclaim takes over what nobody has renewed for a lease, what was handed back,
 // and what was parked and is due, at most room messages; skip names what we
 // hold. It looks at a bounded part of the group, remembers where it was, and
 // writes the floor. lost are entries that were deleted before they had an
-// outcome. For a lease after the start, and after Redis could not be reached,
+// outcome. While Redis is out of memory nothing is taken over; for a lease after the start, and after Redis could not be reached,
 // leases that lapsed are left alone: their owners could not renew them either.
 func (l *Log) Reclaim(ctx context.Context, skip func(id string) bool, room int) (taken []delivery.Reclaimed, lost []string, err error) {
 	found, err := l.scan(ctx, skip)
 	if err != nil {
 		return nil, nil, l.failed(ctx, err, "look for messages to take over")
 	}
+	l.setAgain(found.reach)
+	l.o.Observer.Floor(l.sub, found.age)
 	ids := append(found.due, found.idle...)
 	seen := 0
-	if room > 0 && len(ids) > 0 {
+	if room > 0 && len(ids) > 0 && !l.outOfMemory() {
 		seen, taken, lost, err = l.takeOver(ctx, ids, room)
 		if err != nil {
 			return nil, nil, l.failed(ctx, err, "take over %d messages", len(ids))
@@ -52,23 +57,29 @@ type candidates struct {
 	due  []string // parked, and due
 	idle []string // not renewed for a lease; ascending
 	next string   // where the next look for idle ones begins
+	// age of the floor, and the reach while the group is below it: see scan.lua.
+	age   time.Duration
+	reach string
 }
 
 func (l *Log) scan(ctx context.Context, skip func(id string) bool) (candidates, error) {
 	l.mu.Lock()
 	from := l.cursor
 	l.mu.Unlock()
-	c := l.call(0, l.floor, l.delayed)
+	c := l.call(0, l.floor, l.delayed, l.reach)
 	c.args = append(c.args, l.o.Lease.Milliseconds(), parkedConsumer, from, maxReclaim)
 	reply, err := run(ctx, l.c.commands, scanScript, c)
 	if err != nil {
 		return candidates{}, err
 	}
-	pair, err := list(reply, 2)
+	row, err := list(reply, 4)
 	if err != nil {
 		return candidates{}, err
 	}
-	found := candidates{idle: texts(pair[0]), due: slices.DeleteFunc(texts(pair[1]), skip), next: "-"}
+	found := candidates{
+		idle: texts(row[0]), due: slices.DeleteFunc(texts(row[1]), skip), next: "-",
+		age: time.Duration(number(row[2])) * time.Millisecond, reach: text(row[3]),
+	}
 	slices.SortFunc(found.idle, delivery.CompareIDs)
 	if len(found.idle) >= maxReclaim { // each consumer gave at most that many: beyond, there may be gaps
 		found.idle = found.idle[:maxReclaim]
@@ -116,6 +127,14 @@ func (l *Log) gentle() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return time.Since(l.since) < l.o.Lease
+}
+
+// outOfMemory says whether Redis was so a moment ago. It would let us take
+// messages over even then, but not commit what becomes of them.
+func (l *Log) outOfMemory() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Since(l.full) < fullFor
 }
 
 // following is the lowest id above id.

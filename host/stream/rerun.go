@@ -2,6 +2,8 @@ package stream
 
 import (
 	"context"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/fnhost/fnhost/host/delivery"
@@ -18,8 +20,19 @@ func (l *Log) Rerun(ctx context.Context, reruns []delivery.Rerun) ([]delivery.Le
 		for i := range chunk {
 			r := &chunk[i]
 			audit := fitting(r.Audit)
-			p.arg(r.ID, p.of(l.lock(r.ID)), r.Fence, r.Attempt, r.Deaths, flag(r.Park), r.Delay.Milliseconds(), len(audit))
-			l.writeAdds(p, audit)
+			p.ref(&r.ID)
+			p.int(p.of(l.lock(r.ID)))
+			p.number(&r.Fence)
+			p.int(r.Attempt)
+			p.int(r.Deaths)
+			p.text(flag(r.Park))
+			p.text(strconv.FormatInt(r.Delay.Milliseconds(), 10))
+			p.int(len(audit))
+			for i := range audit {
+				p.int(p.of(l.c.keys.Stream(audit[i].Stream)))
+				p.text(strconv.FormatInt(audit[i].MaxLen, 10))
+				p.list(audit[i].Fields)
+			}
 		}
 		calls = append(calls, c)
 	}
@@ -36,11 +49,9 @@ func (l *Log) Rerun(ctx context.Context, reruns []delivery.Rerun) ([]delivery.Le
 // fitting leaves out audit entries that cannot be added: they are never a reason
 // to fail.
 func fitting(adds []delivery.Add) []delivery.Add {
-	out := make([]delivery.Add, 0, len(adds))
-	for _, a := range adds {
-		if n := len(a.Fields); n > 0 && n <= maxFields && n%2 == 0 {
-			out = append(out, a)
-		}
+	unfit := func(a delivery.Add) bool { n := len(a.Fields); return n == 0 || n > maxFields || n%2 != 0 }
+	if !slices.ContainsFunc(adds, unfit) {
+		return adds
 	}
-	return out
+	return slices.DeleteFunc(slices.Clone(adds), unfit)
 }

@@ -30,7 +30,7 @@ var (
 	// retryReasons are the error types that the sdk names; a handler's own is `error`.
 	retryReasons = []string{"error", "timeout", "panic", "oversize"}
 	deadReasons  = []string{"permanent", "exhausted", "poison", "expired", "oversize"}
-	exitReasons  = []string{"crash", "unhealthy", "killed", "rejected", "swap", "shutdown"}
+	exitReasons  = []string{"crash", "unhealthy", "killed", "suspect", "rejected", "swap", "shutdown"}
 	storeOps     = []string{"read", "reconcile", "begin", "renew", "commit", "rerun", "hand_back", "reclaim", "heartbeat"}
 )
 
@@ -55,6 +55,8 @@ type Metrics struct {
 
 	received, processed, retries, deadLetters           *prometheus.CounterVec
 	reclaims, lost, stale                               *prometheus.CounterVec
+	replayed, groupsRecreated                           *prometheus.CounterVec
+	dlqTrimmed, streamTrimmed, reaped                   *prometheus.CounterVec
 	dispatch, queueWait, latency, size, attempts, batch *prometheus.HistogramVec
 	concurrency, paused                                 *prometheus.GaugeVec
 	inFlight                                            *readings
@@ -62,6 +64,7 @@ type Metrics struct {
 	streamEntries                                         *prometheus.GaugeVec
 	groupLag, groupLagKnown, groupPending, groupConsumers *prometheus.GaugeVec
 	groupOldestPending, groupOldestUndelivered            *prometheus.GaugeVec
+	groupFloorAge                                         *prometheus.GaugeVec
 	dlqEntries, dlqOldest                                 *prometheus.GaugeVec
 
 	pluginInfo, pluginUp      *prometheus.GaugeVec
@@ -99,6 +102,7 @@ func (m *Metrics) messages(f factory) {
 	m.reclaims = f.counter("reclaims_total", "Messages taken over because nobody renewed their lease.", "role")
 	m.lost = f.counter("messages_lost_total", "Messages deleted from their stream before they had an outcome.", "role")
 	m.stale = f.counter("stale_grants_total", "Commits and leases that turned out to be another host's by then.", "role")
+	m.replayed = f.counter("messages_replayed_total", "Messages that ran again after their group was lost, though most of them were decided.", "role")
 	m.dispatch = f.histogram("dispatch_duration_seconds", "Time that the handler took for a message.", secondsBuckets, "role", "outcome")
 	m.queueWait = f.histogram("queue_wait_seconds", "Time from a message's entry in its stream to its start.", secondsBuckets, "role")
 	m.latency = f.histogram("message_latency_seconds", "Time from a message's entry in its stream to its outcome.", secondsBuckets, "role")
@@ -121,6 +125,11 @@ func (m *Metrics) streams(f factory) {
 	m.groupConsumers = f.gauge("group_consumers", "Consumers that the group knows.", "role", "stream", "group")
 	m.groupOldestPending = f.gauge("group_oldest_pending_age_seconds", "Age of the oldest entry that is read and not acknowledged; 0 if there is none.", "role", "stream", "group")
 	m.groupOldestUndelivered = f.gauge("group_oldest_undelivered_age_seconds", "Age of the oldest entry that the group has not read; 0 if there is none.", "role", "stream", "group")
+	m.groupFloorAge = f.gauge("group_floor_age_seconds", "Age of the lowest undecided message while later ones were handed out; else 0. Past OPS_IDEMP_TTL, a loss of the group runs decided ones again.", "role", "stream", "group")
+	m.groupsRecreated = f.counter("groups_recreated_total", "Consumer groups that were gone and were made again by this host.", "role")
+	m.streamTrimmed = f.counter("stream_trimmed_total", "Entries of an input stream removed because they are older than REDIS_TASKS_RETENTION.", "role", "stream")
+	m.reaped = f.counter("consumers_reaped_total", "Consumers of hosts that are gone, removed from a group.", "role")
+	m.dlqTrimmed = f.counter("dead_letters_trimmed_total", "Dead letters dropped by REDIS_STREAM_MAXLEN.", "role")
 	m.dlqEntries = f.gauge("dlq_entries", "Entries in the role's dead-letter queue.", "role")
 	m.dlqOldest = f.gauge("dlq_oldest_age_seconds", "Age of the oldest dead letter; 0 if there is none.", "role")
 }

@@ -18,6 +18,7 @@ type Role struct {
 
 	received, processed, retries, deadLetters, exits     map[string]prometheus.Counter
 	reclaims, lost, stale, starts                        prometheus.Counter
+	replayed, recreated, dlqTrimmed, reaped              prometheus.Counter
 	dispatch                                             map[string]prometheus.Observer
 	queueWait, latency, size, batch, attempts, startTook prometheus.Observer
 	up, paused, concurrency                              prometheus.Gauge
@@ -42,6 +43,10 @@ func (m *Metrics) Role(name string) *Role {
 		reclaims:    m.reclaims.WithLabelValues(name),
 		lost:        m.lost.WithLabelValues(name),
 		stale:       m.stale.WithLabelValues(name),
+		replayed:    m.replayed.WithLabelValues(name),
+		recreated:   m.groupsRecreated.WithLabelValues(name),
+		dlqTrimmed:  m.dlqTrimmed.WithLabelValues(name),
+		reaped:      m.reaped.WithLabelValues(name),
 		starts:      m.pluginStarts.WithLabelValues(name),
 		queueWait:   m.queueWait.WithLabelValues(name),
 		latency:     m.latency.WithLabelValues(name),
@@ -125,6 +130,29 @@ func (r *Role) Lost(topology.Subscription, string) { r.lost.Inc() }
 // Stale counts a commit, or a lease, that turned out to be another host's.
 func (r *Role) Stale(*delivery.Delivery) { r.stale.Inc() }
 
+// Replayed counts messages that run again after a loss of their group.
+func (r *Role) Replayed(messages int) { r.replayed.Add(float64(messages)) }
+
+// GroupRecreated counts a group that was gone and is there again.
+func (r *Role) GroupRecreated() { r.recreated.Inc() }
+
+// DeadLettersTrimmed counts dead letters that were dropped for want of room.
+func (r *Role) DeadLettersTrimmed(n int64) { r.dlqTrimmed.Add(float64(n)) }
+
+// Trimmed counts entries of an input stream that were removed for their age.
+func (r *Role) Trimmed(stream string, n int64) {
+	r.metrics.streamTrimmed.WithLabelValues(r.name, stream).Add(float64(n))
+}
+
+// Reaped counts consumers of hosts that are gone.
+func (r *Role) Reaped(n int64) { r.reaped.Add(float64(n)) }
+
+// FloorAge sets how old the lowest undecided message is while later ones were
+// handed out; else 0.
+func (r *Role) FloorAge(sub topology.Subscription, age time.Duration) {
+	r.metrics.groupFloorAge.WithLabelValues(r.name, sub.Stream, sub.Group).Set(age.Seconds())
+}
+
 // StoreError counts an operation on Redis that failed.
 func (r *Role) StoreError(_ topology.Subscription, operation string, err error) {
 	r.metrics.StoreError(operation, err)
@@ -148,7 +176,8 @@ func (r *Role) PluginStarted(took time.Duration) {
 }
 
 // PluginExited counts the end of a plugin process: `crash`, `unhealthy`, `killed`,
-// `rejected` (it never could take messages), `swap` or `shutdown`.
+// `suspect` (any of these, while it ran messages alone), `rejected` (it never
+// could take messages), `swap` or `shutdown`.
 func (r *Role) PluginExited(reason string) { r.exits[known(exitReasons, reason)].Inc() }
 
 // PluginUp says which plugin serves the role now; none if p is empty.

@@ -31,6 +31,12 @@ func busy() *Metrics {
 	r.Finished(d, "error", "exhausted", time.Second, time.Minute)
 	r.Reclaimed(d)
 	r.Lost(sub, "1-0")
+	r.Replayed(2)
+	r.GroupRecreated()
+	r.DeadLettersTrimmed(4)
+	r.Reaped(5)
+	r.Trimmed("rag:tasks", 6)
+	r.FloorAge(topology.Subscription{Role: "rag", Stream: "rag:tasks", Group: "rag-workers"}, 7*time.Second)
 	r.Stale(d)
 	r.StoreError(sub, "hand back", errors.New("refused"))
 	r.InFlight(func() int { return 3 })
@@ -107,13 +113,14 @@ func TestNames(t *testing.T) {
 		}
 	}
 	want := strings.Fields(`attempts audit_dropped_total build_info collector_duration_seconds
-		collector_errors_total concurrency_limit dead_letters_total dispatch_duration_seconds dlq_entries
-		dlq_oldest_age_seconds group_consumers group_lag_entries group_lag_known group_oldest_pending_age_seconds
-		group_oldest_undelivered_age_seconds group_pending_entries heartbeat_last_success_timestamp_seconds
+		collector_errors_total concurrency_limit consumers_reaped_total dead_letters_total dead_letters_trimmed_total dispatch_duration_seconds dlq_entries
+		dlq_oldest_age_seconds group_consumers group_floor_age_seconds group_lag_entries group_lag_known group_oldest_pending_age_seconds
+		group_oldest_undelivered_age_seconds group_pending_entries groups_recreated_total heartbeat_last_success_timestamp_seconds
 		heartbeats_total message_latency_seconds message_size_bytes messages_in_flight messages_lost_total
-		messages_processed_total messages_received_total plugin_exits_total plugin_info
+		messages_processed_total messages_received_total messages_replayed_total plugin_exits_total plugin_info
 		plugin_start_duration_seconds plugin_starts_total plugin_up queue_wait_seconds read_batch_messages reclaims_total
-		redis_errors_total redis_up retries_total role_paused stale_grants_total stream_added_total stream_entries`)
+		redis_errors_total redis_up retries_total role_paused stale_grants_total stream_added_total stream_entries
+		stream_trimmed_total`)
 	if !slices.Equal(names, want) {
 		t.Errorf("names\n%s\nwant\n%s", strings.Join(names, "\n"), strings.Join(want, "\n"))
 	}
@@ -123,27 +130,33 @@ func TestValues(t *testing.T) {
 	t.Parallel()
 	series := scrape(t, busy())
 	check(t, series, map[string]string{
-		`fnhost_messages_received_total{role="rag",source="new"}`:                       "1",
-		`fnhost_messages_received_total{role="rag",source="reclaimed"}`:                 "1",
-		`fnhost_messages_processed_total{outcome="error",role="rag"}`:                   "1",
-		`fnhost_retries_total{reason="error",role="rag"}`:                               "1",
-		`fnhost_retries_total{reason="timeout",role="rag"}`:                             "1",
-		`fnhost_dead_letters_total{reason="exhausted",role="rag"}`:                      "1",
-		`fnhost_reclaims_total{role="rag"}`:                                             "1",
-		`fnhost_messages_lost_total{role="rag"}`:                                        "1",
-		`fnhost_stale_grants_total{role="rag"}`:                                         "1",
-		`fnhost_messages_in_flight{role="rag"}`:                                         "3",
-		`fnhost_concurrency_limit{role="rag"}`:                                          "64",
-		`fnhost_role_paused{role="rag"}`:                                                "1",
-		`fnhost_dispatch_duration_seconds_bucket{outcome="error",role="rag",le="0.5"}`:  "0",
-		`fnhost_dispatch_duration_seconds_bucket{outcome="error",role="rag",le="1"}`:    "1",
-		`fnhost_read_batch_messages_sum{role="rag"}`:                                    "1",
-		`fnhost_message_latency_seconds_sum{role="rag"}`:                                "60",
-		`fnhost_message_latency_seconds_count{role="rag"}`:                              "1",
-		`fnhost_plugin_up{role="rag"}`:                                                  "1",
-		`fnhost_plugin_info{plugin="rag",role="rag",sha256="aaaaaaaaaaaa",version="1"}`: "1",
-		`fnhost_plugin_exits_total{reason="crash",role="rag"}`:                          "1",
-		`fnhost_redis_errors_total{op="hand_back"}`:                                     "1",
+		`fnhost_messages_received_total{role="rag",source="new"}`:                           "1",
+		`fnhost_messages_received_total{role="rag",source="reclaimed"}`:                     "1",
+		`fnhost_messages_processed_total{outcome="error",role="rag"}`:                       "1",
+		`fnhost_retries_total{reason="error",role="rag"}`:                                   "1",
+		`fnhost_retries_total{reason="timeout",role="rag"}`:                                 "1",
+		`fnhost_dead_letters_total{reason="exhausted",role="rag"}`:                          "1",
+		`fnhost_reclaims_total{role="rag"}`:                                                 "1",
+		`fnhost_messages_lost_total{role="rag"}`:                                            "1",
+		`fnhost_stale_grants_total{role="rag"}`:                                             "1",
+		`fnhost_messages_replayed_total{role="rag"}`:                                        "2",
+		`fnhost_groups_recreated_total{role="rag"}`:                                         "1",
+		`fnhost_dead_letters_trimmed_total{role="rag"}`:                                     "4",
+		`fnhost_consumers_reaped_total{role="rag"}`:                                         "5",
+		`fnhost_stream_trimmed_total{role="rag",stream="rag:tasks"}`:                        "6",
+		`fnhost_group_floor_age_seconds{group="rag-workers",role="rag",stream="rag:tasks"}`: "7",
+		`fnhost_messages_in_flight{role="rag"}`:                                             "3",
+		`fnhost_concurrency_limit{role="rag"}`:                                              "64",
+		`fnhost_role_paused{role="rag"}`:                                                    "1",
+		`fnhost_dispatch_duration_seconds_bucket{outcome="error",role="rag",le="0.5"}`:      "0",
+		`fnhost_dispatch_duration_seconds_bucket{outcome="error",role="rag",le="1"}`:        "1",
+		`fnhost_read_batch_messages_sum{role="rag"}`:                                        "1",
+		`fnhost_message_latency_seconds_sum{role="rag"}`:                                    "60",
+		`fnhost_message_latency_seconds_count{role="rag"}`:                                  "1",
+		`fnhost_plugin_up{role="rag"}`:                                                      "1",
+		`fnhost_plugin_info{plugin="rag",role="rag",sha256="aaaaaaaaaaaa",version="1"}`:     "1",
+		`fnhost_plugin_exits_total{reason="crash",role="rag"}`:                              "1",
+		`fnhost_redis_errors_total{op="hand_back"}`:                                         "1",
 		`fnhost_redis_up`: "1",
 		`fnhost_stream_added_total{role="rag",stream="rag:tasks"}`:                                   "9",
 		`fnhost_group_lag_entries{group="rag-workers",role="rag",stream="rag:tasks"}`:                "4",
@@ -162,6 +175,10 @@ func TestSeriesStartAtZero(t *testing.T) {
 		`fnhost_dead_letters_total{reason="poison",role="rag"}`:           "0",
 		`fnhost_retries_total{reason="panic",role="rag"}`:                 "0",
 		`fnhost_plugin_exits_total{reason="crash",role="rag"}`:            "0",
+		`fnhost_messages_replayed_total{role="rag"}`:                      "0",
+		`fnhost_groups_recreated_total{role="rag"}`:                       "0",
+		`fnhost_dead_letters_trimmed_total{role="rag"}`:                   "0",
+		`fnhost_consumers_reaped_total{role="rag"}`:                       "0",
 		`fnhost_messages_in_flight{role="rag"}`:                           "0",
 		`fnhost_dispatch_duration_seconds_count{outcome="ok",role="rag"}`: "0",
 		`fnhost_redis_errors_total{op="commit"}`:                          "0",

@@ -11,7 +11,7 @@ const DefaultIdempPrefix = "ops:idemp"
 
 // opsKinds are the second parts of the host's own names that begin with `ops:`,
 // but for the locks'.
-var opsKinds = []string{"delayed", "fence", "floor", "hb", "health", "later", "owner", "stats"}
+var opsKinds = []string{"delayed", "fence", "floor", "hb", "health", "later", "owner", "reach", "stats"}
 
 // Keys gives the name of every key in Redis.
 type Keys struct {
@@ -48,6 +48,9 @@ func (k Keys) Fence(stream string) string { return k.key("ops:fence", stream) }
 
 // Floor is the lowest undecided id of a group.
 func (k Keys) Floor(stream, group string) string { return k.key("ops:floor", stream, group) }
+
+// Reach is the highest id that a group ever handed out.
+func (k Keys) Reach(stream, group string) string { return k.key("ops:reach", stream, group) }
 
 // Delayed is the index by due time of a group's parked messages.
 func (k Keys) Delayed(stream, group string) string { return k.key("ops:delayed", stream, group) }

@@ -3,25 +3,33 @@
 --   KEYS[3]   the minute's counts
 --   KEYS[4..] the lock of each message, then the targets, named by their place
 --   ARGV[3]   life of a done mark, ms     ARGV[4]  life of the counts, s
---   ARGV[5]   count of messages, then for each:
+--   ARGV[5]   count of messages      ARGV[6]  count of forms, then for each (see forms.go):
+--     place (of the stream; of the index, for entries that are kept for later), maxlen (0: none; after a `!`: what
+--     it drops is counted; `@`: for later), count of names and values, the names and values (for later: 1, place of
+--     the stream), count of holes, and for each its place among the names and values and the number of the value
+--     that fills it (0: the message's id), count of values that an entry has
+--   then for each message:
 --     id, fence, label (outcome, a space, the latency's bucket), latency us,
 --     shape (counts of adds, state writes, cache writes, audit entries, and of the further messages that
 --     belong with it, with spaces between), then
---       an add or audit entry: place, maxlen (0: none), count of names and values, the names and values
---       an add for later:      place of its index, `@` and when it is due (ms), 2, place of the stream, the entry
+--       an add or audit entry: number of its form, its values (for later: when it is due, ms, and the entry)
 --       a state write: place, version ('': the key is not there), 1 to delete,
 --                      count and names and values to set, count and names to remove
 --       a cache write: place, life ms (0: for ever), count of names and values, the names and values (none: remove)
 --     The further messages follow; they have no writes and no further ones of their own.
 -- Returns two values a message, or a message with its further ones: status (0 committed, 1 lost, 2 conflict,
--- 3 refused), and the id of the first entry added, which ids were lost, or what was refused and why.
+-- 3 refused), and the id of the first entry added, which ids were lost, or what was refused and why. At the end,
+-- if any were dropped of those that are counted: how many, and the id of the oldest that is left.
 -- Everything that can fail is checked before the first write of a message, or of all that belong together.
 -- XADD is the first write, so that a server out of memory refuses it before anything is done; XACK is the last.
--- May be repeated: our own done mark answers with the id it kept.
+-- May be repeated: our own done mark answers with the id it kept, and is written again: who waits until
+-- replicas have what his connection wrote, waits for this.
+local KEYS, ARGV, unpack = KEYS, ARGV, unpack
 local life = ARGV[3]
 local VERSION = '_v'
 local COMMITTED, LOST, CONFLICT, REFUSED = 0, 1, 2, 3
 local out, acks, labels, latency, fresh = {}, {}, {}, 0, 0
+local dropped, oldest = 0, ''
 local kinds = {}
 
 local function place(at) return KEYS[tonumber(ARGV[at])] end
@@ -35,7 +43,9 @@ end
 local function refuse(key, wanted, found) return REFUSED, key .. ' holds a ' .. found .. ', not a ' .. wanted end
 
 -- skips over the parts, one function for each kind: from a part's place to the next one's.
-local function afterAdd(at) return at + 3 + tonumber(ARGV[at + 2]) end
+local forms = {}
+local function afterAdd(at) return at + 1 + forms[ARGV[at]].width end
+local function afterCache(at) return at + 3 + tonumber(ARGV[at + 2]) end
 local function afterState(at)
   at = at + 4 + tonumber(ARGV[at + 3])
   return at + 1 + tonumber(ARGV[at])
@@ -45,8 +55,35 @@ end
 local function skip(at, shape)
   for _ = 1, shape.adds do at = afterAdd(at) end
   for _ = 1, shape.states do at = afterState(at) end
-  for _ = 1, shape.caches + shape.audits do at = afterAdd(at) end
+  for _ = 1, shape.caches do at = afterCache(at) end
+  for _ = 1, shape.audits do at = afterAdd(at) end
   return at
+end
+
+-- formAt reads a form: the command that adds an entry of it, with holes. It gives the place after it.
+local byte = string.byte
+local function formAt(at)
+  local key, limit, count = place(at), ARGV[at + 1], tonumber(ARGV[at + 2])
+  local form = { key = key, command = { 'XADD', key }, holes = {}, fills = {} }
+  local mark = byte(limit)
+  if mark == 64 then
+    form.later = place(at + 3)
+  elseif mark == 33 then
+    form.counted, limit = true, string.sub(limit, 2)
+  end
+  local command = form.command
+  if limit ~= '0' then command[3], command[4], command[5] = 'MAXLEN', '~', limit end
+  command[#command + 1] = '*'
+  local before = #command
+  for i = 1, count do command[before + i] = ARGV[at + 2 + i] end
+  at = at + 3 + count
+  form.length, form.gaps = before + count, tonumber(ARGV[at])
+  for j = 1, form.gaps do
+    form.holes[j], form.fills[j] = before + tonumber(ARGV[at + 2 * j - 1]), tonumber(ARGV[at + 2 * j])
+  end
+  at = at + 2 * form.gaps + 1
+  form.width = tonumber(ARGV[at])
+  return form, at + 1
 end
 
 -- All locks are read at once, so no message may come twice in one call. MGET says nothing of a key of
@@ -60,7 +97,10 @@ local function holds(i, id, fence)
   if v == nil then return pending(id) end
   if string.find(v, held .. fence .. '|', 1, true) == 1 then return true end
   local d = 'D|' .. owner .. ':' .. fence .. '|'
-  if string.sub(v, 1, #d) == d then return false, string.match(v, '([^|]*)$') end
+  if string.sub(v, 1, #d) == d then
+    redis.call('PEXPIRE', KEYS[3 + i], life)
+    return false, string.match(v, '([^|]*)$')
+  end
   return false
 end
 
@@ -77,28 +117,23 @@ local function wants(key, wanted)
   return COMMITTED
 end
 
--- later says whether an add is for later: its maxlen begins with an `@`.
-local byte = string.byte
-local function later(at) return byte(ARGV[at + 1]) == 64 end
-
--- checkLater finds what would keep an entry from being kept, or from being added when it is due.
-local function checkLater(at)
-  local status, reason = wants(place(at), 'zset')
-  if status == COMMITTED then return wants(place(at + 3), 'stream') end
-  return status, reason
+-- refusal says what would keep an entry of the form from being added, or from being kept and added when it is
+-- due; false if nothing.
+local function refusal(form)
+  if form.later then
+    local status, reason = wants(form.key, 'zset')
+    if status ~= COMMITTED then return reason end
+  end
+  local status, reason = wants(form.later or form.key, 'stream')
+  return status ~= COMMITTED and reason
 end
 
 -- check finds whatever would keep the message from being written.
 local function check(at, shape)
   for _ = 1, shape.adds do
-    if later(at) then
-      local status, reason = checkLater(at)
-      if status ~= COMMITTED then return status, reason end
-    else
-      local key = place(at)
-      local found = kind(key)
-      if found ~= 'stream' and found ~= 'none' then return refuse(key, 'stream', found) end
-    end
+    local form = forms[ARGV[at]]
+    if form.refusal == nil then form.refusal = refusal(form) end
+    if form.refusal then return REFUSED, form.refusal end
     at = afterAdd(at)
   end
   for _ = 1, shape.states do
@@ -112,24 +147,47 @@ local function check(at, shape)
     local key = place(at)
     local found = redis.call('TYPE', key).ok
     if found ~= 'hash' and found ~= 'none' then return refuse(key, 'hash', found) end
-    at = afterAdd(at)
+    at = afterCache(at)
   end
   return COMMITTED
 end
 
-local function add(at)
-  local key, maxlen, n = place(at), ARGV[at + 1], tonumber(ARGV[at + 2])
-  if maxlen == '0' then return redis.pcall('XADD', key, '*', unpack(ARGV, at + 3, at + 2 + n)) end
-  return redis.pcall('XADD', key, 'MAXLEN', '~', maxlen, '*', unpack(ARGV, at + 3, at + 2 + n))
+-- entry gives the command that adds the entry at at, of message id.
+local function entry(form, at, id)
+  local command, holes, fills = form.command, form.holes, form.fills
+  for j = 1, form.gaps do
+    local n = fills[j]
+    command[holes[j]] = n == 0 and id or ARGV[at + n]
+  end
+  return unpack(command, 1, form.length)
+end
+
+-- addCounted adds an entry and counts what its trimming drops: rarely, and then many at once.
+local function addCounted(form, at, id)
+  local before = redis.call('XLEN', form.key)
+  local added = redis.pcall(entry(form, at, id))
+  if failed(added) then return added end
+  local gone = before + 1 - redis.call('XLEN', form.key)
+  if gone > 0 then
+    dropped = dropped + gone
+    oldest = redis.call('XRANGE', form.key, '-', '+', 'COUNT', 1)[1][1]
+  end
+  return added
+end
+
+local function add(at, id)
+  local form = forms[ARGV[at]]
+  if form.counted then return addCounted(form, at, id) end
+  return redis.pcall(entry(form, at, id))
 end
 
 -- park keeps entry n of message i until it is due, under a name that no other has: it gives the command
 -- that undoes it, or an error.
-local function park(at, i, n)
-  local name = string.format('%s/%04d\n', KEYS[3 + i], n) .. ARGV[at + 4]
-  local done = redis.pcall('ZADD', place(at), string.sub(ARGV[at + 1], 2), name)
+local function park(form, at, i, n)
+  local name = string.format('%s/%04d\n', KEYS[3 + i], n) .. ARGV[at + 2]
+  local done = redis.pcall('ZADD', form.key, ARGV[at + 1], name)
   if failed(done) then return done end
-  return { 'ZREM', place(at), name }
+  return { 'ZREM', form.key, name }
 end
 
 -- general errors are the server's, not the target's: nothing is decided by them.
@@ -147,21 +205,21 @@ local function undo(made)
   end
 end
 
--- addAll adds the entries of message i, or none of them: it gives the place after them, the first one's id
--- ('' if it is for later), and what undoes them and what was made before; or the error. Of the last one it
--- does not keep what would undo it.
-local function addAll(i, at, adds, made, last)
+-- addAll adds the entries of message i, whose id is message, or none of them: it gives the place after them, the
+-- first one's id ('' if it is for later), and what undoes them and what was made before; or the error. Of the
+-- last one it does not keep what would undo it.
+local function addAll(i, message, at, adds, made, last)
   local first = ''
   for n = 1, adds do
-    local parked = later(at)
+    local form = forms[ARGV[at]]
     local id
-    if parked then id = park(at, i, n) else id = add(at) end
+    if form.later then id = park(form, at, i, n) else id = add(at, message) end
     if failed(id) then
       undo(made)
-      return nil, place(at) .. ': ' .. id.err, nil, general(id.err)
+      return nil, form.key .. ': ' .. id.err, nil, general(id.err)
     end
-    if n == 1 and not parked then first = id end
-    if n < adds or not last then made = { command = parked and id or { 'XDEL', place(at), id }, earlier = made } end
+    if n == 1 and not form.later then first = id end
+    if n < adds or not last then made = { command = form.later and id or { 'XDEL', form.key, id }, earlier = made } end
     at = afterAdd(at)
   end
   return at, first, made
@@ -204,11 +262,11 @@ local function finish(i, id, fence, label, took, at, shape, first)
   end
   for _ = 1, shape.caches do
     writeCache(at)
-    at = afterAdd(at)
+    at = afterCache(at)
   end
   redis.call('SET', KEYS[3 + i], 'D|' .. owner .. ':' .. fence .. '|' .. label.outcome .. '|' .. first, 'PX', life)
   for _ = 1, shape.audits do
-    add(at)
+    add(at, id)
     at = afterAdd(at)
   end
   acks[#acks + 1] = id
@@ -227,7 +285,7 @@ local function commit(i, id, fence, label, took, at, shape)
   if not ours then return LOST, '', skip(at, shape) end
   local status, reason = check(at, shape)
   if status ~= COMMITTED then return status, reason, skip(at, shape) end
-  local next, first, _, everywhere = addAll(i, at, shape.adds, nil, true)
+  local next, first, _, everywhere = addAll(i, id, at, shape.adds, nil, true)
   if next == nil then return REFUSED, first, skip(at, shape), everywhere end
   return COMMITTED, first, finish(i, id, fence, label, took, next, shape, first)
 end
@@ -259,7 +317,7 @@ local function together(messages)
   if status then return status, text end
   local made, everywhere
   for _, m in ipairs(messages) do
-    m.next, m.first, made, everywhere = addAll(m.i, m.at, m.shape.adds, made, false)
+    m.next, m.first, made, everywhere = addAll(m.i, m.id, m.at, m.shape.adds, made, false)
     if m.next == nil then return REFUSED, m.first, everywhere end
   end
   for _, m in ipairs(messages) do finish(m.i, m.id, m.fence, m.label, m.took, m.next, m.shape, m.first) end
@@ -302,7 +360,8 @@ local function take(n, i, at)
   return messages, at
 end
 
-local at, i, n = 6, 1, tonumber(ARGV[5])
+local at, i, n = 7, 1, tonumber(ARGV[5])
+for f = 1, tonumber(ARGV[6]) do forms[tostring(f)], at = formAt(at) end
 while i <= n do
   local shape = shapeOf(ARGV[at + 4])
   local status, text, everywhere
@@ -331,6 +390,12 @@ if fresh > 0 then
   redis.pcall('HINCRBY', stats, 'latency_us_sum', int(latency))
   redis.pcall('HINCRBY', stats, 'latency_count', fresh)
   redis.pcall('EXPIRE', stats, ARGV[4])
+end
+if dropped > 0 then
+  redis.pcall('HINCRBY', KEYS[3], 'trimmed', dropped)
+  redis.pcall('EXPIRE', KEYS[3], ARGV[4])
+  out[#out + 1] = dropped
+  out[#out + 1] = oldest
 end
 if #acks > 0 then
   if redis.call('EXISTS', KEYS[2]) == 1 then redis.pcall('ZREM', KEYS[2], unpack(acks)) end

@@ -21,17 +21,22 @@ local function forget(id)
   redis.call('ZREM', KEYS[3], id)
 end
 
--- take makes the message ours. XCLAIM without JUSTID counts one more time handed out, and comes first: it
--- is allowed when memory is out, and what follows it too. FORCE: a group that was made anew may not know
--- the entry while its lock still stands.
-local function take(key, id, attempt, deaths)
+-- take makes the message ours. XCLAIM comes first: it is allowed when memory is out, and what follows it too.
+-- It counts one more time handed out, or, where the owner has let the message go, begins anew at 1: so the count
+-- says how many hosts in a row may have died of it. (JUSTID would not do: in the embedded store it counts
+-- too.) FORCE: a group that was made anew may not know the entry while its lock still stands.
+local function take(key, id, attempt, deaths, letgo)
   local entry = redis.call('XRANGE', stream, id, id)[1]
   if not entry then
     forget(id)
     redis.call('DEL', key)
     return { 3 }
   end
-  redis.call('XCLAIM', stream, group, owner, 0, id, 'FORCE')
+  if letgo then
+    redis.call('XCLAIM', stream, group, owner, 0, id, 'FORCE', 'RETRYCOUNT', 1)
+  else
+    redis.call('XCLAIM', stream, group, owner, 0, id, 'FORCE')
+  end
   local fence = draw()
   drawn = true
   taken = taken + 1
@@ -65,7 +70,7 @@ local function look(key, id)
     return { 2 }
   end
   if gentle and p.owner ~= '' then return { 2 } end
-  return take(key, id, p.attempt, p.deaths)
+  return take(key, id, p.attempt, p.deaths, p.owner == '')
 end
 
 for i = 4, #KEYS do
