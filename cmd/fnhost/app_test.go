@@ -178,6 +178,7 @@ func TestEveryColumnIsInJSON(t *testing.T) {
 	covers(t, "dlq list", letterColumns)
 	covers(t, "dlq group", groupColumns)
 	covers(t, "dlq requeue", requeueColumns)
+	covers(t, "dlq requeue", targetColumns)
 	covers(t, "dlq discard", discardedColumns)
 	covers(t, "topology show", subscriptionColumns)
 	covers(t, "topology init", madeColumns)

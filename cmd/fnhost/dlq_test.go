@@ -42,7 +42,7 @@ func TestDLQListAndGroup(t *testing.T) {
 	if len(all) != 5 || all[0].ID != ids[4] || all[0].Error != "problem 0" || all[0].Attempts != 3 {
 		t.Errorf("list: got %+v", all)
 	}
-	for filter, want := range map[string]int{"--type t1": 2, "--group fp0": 3, "--text PROBLEM": 5, "--since 1h": 5, "--reason poison": 0, "--limit 2": 2} {
+	for filter, want := range map[string]int{"--type t1": 2, "--group fp0": 3, "--text PROBLEM": 5, "--error PROBLEM": 5, "--error {}": 0, "--text {}": 5, "--stream rag": 5, "--stream persist:tasks": 0, "--until 1h": 0, "--since 2d --until 0s --type t0": 3, "--since 1h": 5, "--reason poison": 0, "--limit 2": 2} {
 		args := append([]string{"dlq", "list", "rag", "-o", "json"}, strings.Fields(filter)...)
 		if got := decode[list[letter]](t, r.run(args...).stdout).Items; len(got) != want {
 			t.Errorf("%s: %d letters, want %d", filter, len(got), want)
@@ -85,9 +85,11 @@ func TestDLQRequeue(t *testing.T) {
 	if rows := decode[list[requeue]](t, d.stdout).Items; len(rows) != 2 || rows[0].Error == "" || rows[1].New == "" || rows[1].To != "rag:tasks" {
 		t.Errorf("got %+v", rows)
 	}
-	r.run("dlq", "redrive", "rag", "--group", "fp0").want(t, exitOK)
+	r.run("dlq", "redrive", "rag", "--group", "fp0").want(t, exitConfirm, "2 dead letters", "--yes")
+	length("rag:dlq", 3)
+	r.run("dlq", "redrive", "rag", "--group", "fp0", "--yes").want(t, exitOK)
 	length("rag:dlq", 1)
-	r.run("dlq", "requeue", "rag", "--all", "--to", "persist").want(t, exitOK)
+	r.run("dlq", "requeue", "rag", "--all", "--to", "persist", "-y").want(t, exitOK)
 	length("rag:dlq", 0)
 	length("persist:tasks", 1)
 	first, err := client.Range(t.Context(), "rag:tasks", "-", "+", 1)
@@ -100,21 +102,23 @@ func TestDLQDiscard(t *testing.T) {
 	t.Parallel()
 	r, client, ids := withLetters(t, 4)
 	r.run("dlq", "discard", "rag", "--type", "t1", "--dry-run").want(t, exitOK)
-	d := r.run("dlq", "discard", "rag", "--type", "t1", "-o", "json")
+	r.run("dlq", "discard", "rag", "--type", "t1").want(t, exitConfirm, "2 dead letters", "--yes")
+	r.run("dlq", "discard", "rag", ids[0]).want(t, exitConfirm, "1 dead letter of")
+	d := r.run("dlq", "discard", "rag", "--type", "t1", "-o", "json", "--yes")
 	d.want(t, exitOK)
 	if got := decode[discarded](t, d.stdout); got.Discarded != 2 {
 		t.Errorf("got %+v", got)
 	}
-	r.run("dlq", "discard", "rag", ids[1]).want(t, exitNotFound)
-	r.run("dlq", "discard", "rag", ids[0], ids[1]).want(t, exitPartly)
+	r.run("dlq", "discard", "rag", ids[1], "-y").want(t, exitNotFound)
+	r.run("dlq", "discard", "rag", ids[0], ids[1], "-y").want(t, exitPartly)
 	if n, err := client.Len(t.Context(), "rag:dlq"); err != nil || n != 1 {
 		t.Errorf("%d left, %v", n, err)
 	}
 }
 
-func TestManyLettersAreConfirmed(t *testing.T) {
+func TestChangesAreConfirmed(t *testing.T) {
 	t.Parallel()
-	r, client, _ := withLetters(t, manyLetters+1)
+	r, client, ids := withLetters(t, manyLetters+1)
 	left := func(want int64) {
 		t.Helper()
 		if n, err := client.Len(t.Context(), "rag:dlq"); err != nil || n != want {
@@ -124,10 +128,20 @@ func TestManyLettersAreConfirmed(t *testing.T) {
 	r.run("dlq", "discard", "rag", "--all").want(t, exitConfirm, "101", "--yes")
 	left(manyLetters + 1)
 	r.tty, r.stdin = true, "no\n"
-	r.run("dlq", "requeue", "rag", "--all").want(t, exitConfirm, "Type rag:dlq", "problem", "nothing was changed")
+	r.run("dlq", "requeue", "rag", "--all").want(t, exitConfirm, "Type rag:dlq", "101  to rag:tasks", "problem", "nothing was changed")
+	r.stdin = "y\n"
+	r.run("dlq", "requeue", "rag", "--all").want(t, exitConfirm)
 	left(manyLetters + 1)
-	r.stdin = "rag:dlq\n"
-	r.run("dlq", "requeue", "rag", "--type", "t0", "--all").want(t, exitOK) // 51: not asked
+	r.run("dlq", "requeue", "rag", "--type", "t0").want(t, exitOK, "Go on? [y/N]", "51 dead letters")
+	left(50)
+	r.stdin = "\n"
+	r.run("dlq", "requeue", "rag", ids[1], ids[3]).want(t, exitConfirm, "2 dead letters")
+	r.run("dlq", "discard", "rag", ids[1]).want(t, exitConfirm)
+	left(50)
+	r.run("dlq", "requeue", "rag", ids[1]).want(t, exitOK) // one: not asked
+	r.stdin = "yes\n"
+	r.run("dlq", "requeue", "rag", "-n", "5").want(t, exitOK)
+	left(44)
 	r.run("dlq", "discard", "rag", "--all", "--yes").want(t, exitOK)
 	left(0)
 }

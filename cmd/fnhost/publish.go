@@ -234,7 +234,7 @@ func (s *session) dead(ctx context.Context, sub topology.Subscription, answer st
 		return err
 	}
 	if there { // and not requeued already
-		if err := render.One(s.print, letterColumns, letter(l)); err != nil {
+		if err := render.One(s.print, letterColumns, shown(queue{answer.Stream, sub.Role}, l)); err != nil {
 			return err
 		}
 	}

@@ -1,14 +1,13 @@
-// Package deadletter lists, groups, requeues and discards dead letters.
+// Package deadletter lists, groups, requeues, discards and exports dead letters.
 //
-// Streams are named without the namespace. Nothing here needs a running host.
+// Streams are named without the namespace. Nothing here needs a running host, and
+// nothing holds more than a page of a queue in memory.
 package deadletter
 
 import (
 	"context"
 	_ "embed"
-	"fmt"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -40,31 +39,12 @@ func New(client *redis.Client, keys topology.Keys) *DeadLetters {
 	return &DeadLetters{client: client, keys: keys}
 }
 
-// A Filter chooses letters. Its zero value means all, newest first.
-type Filter struct {
-	Reason      string    // as in `dlqreason`
-	Type        string    // of the message
-	Stream      string    // that the message was read from
-	Fingerprint string    // of the error: see Group
-	Since       time.Time // dead since then
-	Text        string    // somewhere in a name, a value or the error; any case
-	OldestFirst bool
-	Limit       int    // most letters; 0: DefaultLimit
-	Cursor      string // Page.Next of the page before
-}
-
-func (f *Filter) match(l *Letter) bool {
-	return (f.Reason == "" || l.Reason == f.Reason) &&
-		(f.Type == "" || l.Type == f.Type) &&
-		(f.Stream == "" || l.Stream == f.Stream) &&
-		(f.Fingerprint == "" || l.Fingerprint == f.Fingerprint) &&
-		(f.Text == "" || l.contains(strings.ToLower(f.Text)))
-}
-
 // A Page is part of a dead-letter queue.
 type Page struct {
 	Letters []Letter
 	Scanned int    // entries looked at
+	First   string // id of the first entry looked at; empty: there was none
+	Last    string // and of the last one
 	Next    string // cursor of the next page; empty: this is the last
 }
 
@@ -74,18 +54,36 @@ func (d *DeadLetters) List(ctx context.Context, dlq string, filter Filter) (Page
 		filter.Limit = DefaultLimit
 	}
 	var page Page
-	err := d.scan(ctx, dlq, filter, func(l Letter) bool {
-		page.Scanned++
-		if filter.match(&l) {
-			page.Letters = append(page.Letters, l)
+	full := false
+	err := d.scan(ctx, dlq, filter, func(e delivery.Entry) bool {
+		if full { // there is another one
+			page.Next = page.Last
+			return false
 		}
-		if len(page.Letters) < filter.Limit {
-			return true
-		}
-		page.Next = l.ID
-		return false
+		d.look(&page, e, filter)
+		full = len(page.Letters) == filter.Limit || filter.Scan > 0 && page.Scanned == filter.Scan
+		return true
 	})
 	return page, err
+}
+
+func (d *DeadLetters) look(p *Page, e delivery.Entry, filter Filter) {
+	if p.Scanned++; p.Scanned == 1 {
+		p.First = e.ID
+	}
+	p.Last = e.ID
+	if l := d.read(e); filter.match(&l) {
+		p.Letters = append(p.Letters, l)
+	}
+}
+
+// Each shows the letters that match to see, one at a time, until it gives false.
+// filter.Limit and filter.Scan do not count.
+func (d *DeadLetters) Each(ctx context.Context, dlq string, filter Filter, see func(Letter) bool) error {
+	return d.scan(ctx, dlq, filter, func(e delivery.Entry) bool {
+		l := d.read(e)
+		return !filter.match(&l) || see(l)
+	})
 }
 
 // Get gives one letter; ok is false if there is none with that id.
@@ -97,22 +95,15 @@ func (d *DeadLetters) Get(ctx context.Context, dlq, id string) (l Letter, ok boo
 	if err != nil || len(entries) == 0 {
 		return Letter{}, false, err
 	}
-	return read(entries[0]), true, nil
+	return d.read(entries[0]), true, nil
 }
 
-// scan shows all letters since filter.Since and after filter.Cursor to see, until
-// it has enough.
-func (d *DeadLetters) scan(ctx context.Context, dlq string, filter Filter, see func(Letter) bool) error {
-	oldest := "-"
-	if !filter.Since.IsZero() {
-		oldest = fmt.Sprintf("%d", filter.Since.UnixMilli())
-	}
-	command, from, to := "XREVRANGE", "+", oldest
+// scan shows all entries between the filter's ends to see, until it has enough.
+func (d *DeadLetters) scan(ctx context.Context, dlq string, filter Filter, see func(delivery.Entry) bool) error {
+	oldest, newest := filter.ends()
+	command, from, to := "XREVRANGE", newest, oldest
 	if filter.OldestFirst {
-		command, from, to = "XRANGE", oldest, "+"
-	}
-	if filter.Cursor != "" {
-		from = "(" + filter.Cursor
+		command, from, to = "XRANGE", oldest, newest
 	}
 	for {
 		entries, err := d.entries(ctx, dlq, command, from, to)
@@ -120,7 +111,7 @@ func (d *DeadLetters) scan(ctx context.Context, dlq string, filter Filter, see f
 			return err
 		}
 		for _, entry := range entries {
-			if !see(read(entry)) {
+			if !see(entry) {
 				return nil
 			}
 			from = "(" + entry.ID
@@ -131,9 +122,9 @@ func (d *DeadLetters) scan(ctx context.Context, dlq string, filter Filter, see f
 // entries reads with all names and values in their order, which the client's own
 // XRANGE does not keep.
 func (d *DeadLetters) entries(ctx context.Context, dlq, command, from, to string) ([]delivery.Entry, error) {
-	answer, err := pageScript.Run(ctx, d.client, []string{d.keys.Stream(dlq)}, command, from, to, pageEntries, pageBytes).Slice()
+	answer, err := pageScript.RunRO(ctx, d.client, []string{d.keys.Stream(dlq)}, command, from, to, pageEntries, pageBytes).Slice()
 	if err != nil {
-		return nil, fmt.Errorf("reading dead letters of %s: %w", dlq, err)
+		return nil, wrap(err, "reading dead letters of %s", dlq)
 	}
 	entries := make([]delivery.Entry, len(answer))
 	for i, row := range answer {

@@ -89,7 +89,7 @@ func TestLetters(t *testing.T) {
 		if !slices.Equal(ours.Fields, []string{"id", "task-1", "type", "rag.query", "data", "x", "tag", "a", "tag", "b"}) {
 			t.Errorf("%s: fields of the message %q", name, ours.Fields)
 		}
-		ours.Fields = nil
+		ours.Fields, ours.Entry = nil, nil
 		want := Letter{
 			ID: "1-0", Time: time.UnixMilli(1764000000000).UTC(), Reason: "exhausted", Error: "dial 10.0.0.1", ErrorType: "*net.OpError",
 			Fingerprint: ours.Fingerprint, Stream: "rag:tasks", EntryID: "7-0", Attempts: 3, Plugin: "rag 1.0 abc", Stderr: "stack",
@@ -129,6 +129,13 @@ func TestFilters(t *testing.T) {
 		{"by text in the error", Filter{Text: "bad json"}, []string{"2000-0"}},
 		{"since", Filter{Since: time.UnixMilli(2000)}, []string{"4000-0", "3000-0", "2000-0"}},
 		{"since, oldest first", Filter{Since: time.UnixMilli(3000), OldestFirst: true}, []string{"3000-0", "4000-0"}},
+		{"by error, whatever its case", Filter{Error: "TIMEOUT"}, []string{"3000-0", "1000-0"}},
+		{"by the type of the error", Filter{Error: "operror"}, []string{"3000-0", "2000-0", "1000-0"}},
+		{"the data is no error", Filter{Error: "gamma"}, nil},
+		{"until", Filter{Until: time.UnixMilli(2000)}, []string{"2000-0", "1000-0"}},
+		{"until, oldest first", Filter{Until: time.UnixMilli(2999), OldestFirst: true}, []string{"1000-0", "2000-0"}},
+		{"between", Filter{Since: time.UnixMilli(1500), Until: time.UnixMilli(3500)}, []string{"3000-0", "2000-0"}},
+		{"through", Filter{Through: "3000-0", Until: time.UnixMilli(9000)}, []string{"3000-0", "2000-0", "1000-0"}},
 		{"both must match", Filter{Reason: "exhausted", Type: "rag.ingest"}, []string{"3000-0"}},
 		{"none", Filter{Text: "no such"}, nil},
 	} {
@@ -217,10 +224,10 @@ func TestDiscard(t *testing.T) {
 	d := New(client, keys)
 	a := bury(t, client, "*", "7-0", "permanent", "boom", "data", "a")
 	b := bury(t, client, "*", "8-0", "permanent", "boom", "data", "b")
-	if n, err := d.Discard(t.Context(), "rag:dlq", []string{a, "1-0"}); err != nil || n != 1 {
+	if n, err := d.Discard(t.Context(), "rag:dlq", []string{a, "1-0"}, Audit{}); err != nil || n != 1 {
 		t.Errorf("%d discarded, %v", n, err)
 	}
-	if n, err := d.Discard(t.Context(), "rag:dlq", nil); err != nil || n != 0 {
+	if n, err := d.Discard(t.Context(), "rag:dlq", nil, Audit{}); err != nil || n != 0 {
 		t.Errorf("nothing to discard: %d, %v", n, err)
 	}
 	if left := raw(t, d, "rag:dlq"); len(left) != 1 || left[0].ID != b {

@@ -5,41 +5,45 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/fnhost/fnhost/host/delivery"
 )
 
-//go:embed lua/requeue.lua
-var requeueSource string
-
-var requeueScript = redis.NewScript(requeueSource)
-
-// scriptFields is the most names and values that a script can add in one entry: a
-// call in Lua takes fewer than 8000 arguments.
-const scriptFields = 7000
-
-// watchTries is how often a transaction is tried while others write to the queue.
-const watchTries = 100
-
-// Errors of one letter's requeue.
 var (
-	// ErrGone is of a letter that is not, or no longer, in the queue: it was
-	// requeued or discarded before.
-	ErrGone = errors.New("no such dead letter: it was requeued or discarded before, or trimmed")
-	// ErrNoOrigin is of a letter that does not say where its message came from.
-	ErrNoOrigin = errors.New("the dead letter does not say which stream its message came from: name the stream to requeue to")
-	// ErrNoReader is of a target that no group reads: a group created there later
-	// would begin after the message.
-	ErrNoReader = errors.New("no group reads that stream: create its groups first (`fnhost topology init`), or name another stream")
-	// ErrNotStream is of a target that is not a stream.
-	ErrNotStream = errors.New("that key is not a stream")
+	//go:embed lua/audit.lua
+	auditSource string
+	//go:embed lua/requeue.lua
+	requeueSource string
+	//go:embed lua/added.lua
+	addedSource string
+
+	requeueScript = redis.NewScript(auditSource + requeueSource)
+	addedScript   = redis.NewScript(auditSource + addedSource)
+)
+
+const (
+	// scriptFields is the most names and values that a script can add in one entry:
+	// a call in Lua takes fewer than 8000 arguments.
+	scriptFields = 7000
+	// watchTries is how often a transaction is tried while others write to the queue.
+	watchTries = 100
+	// moveTime bounds the move of one letter, which an interruption does not cut
+	// off: so it is known what became of it.
+	moveTime = 20 * time.Second
 )
 
 // Options of a requeue.
 type Options struct {
 	To     string // stream to requeue to; empty: where each message came from
 	DryRun bool   // only say what would be done
+	Audit  Audit
+	// Pace, if set, is waited for before each move; its error ends the requeue.
+	Pace func(context.Context) error
+	// Done, if set, is told of each letter once it is known what became of it.
+	Done func(Result)
 }
 
 // A Result is what became of one letter.
@@ -54,154 +58,169 @@ type Result struct {
 // come, and removes the letters. Each letter is moved whole or not at all, and
 // only once, whatever is interrupted and whoever else does the same. A letter that
 // cannot be moved does not keep the others; see Result.Err. The error means that
-// Redis did not answer: results has what was done by then.
+// Redis did not answer, or cannot serve now, or that ctx ended: results has what
+// was done by then.
 func (d *DeadLetters) Requeue(ctx context.Context, dlq string, ids []string, options Options) (results []Result, err error) {
-	targets := map[string]error{}
-	for _, id := range ids {
-		result, err := d.requeue(ctx, dlq, id, options, targets)
-		if err != nil {
-			return results, fmt.Errorf("requeueing dead letter %s of %s: %w", id, dlq, err)
+	done := options.Done
+	options.Done = func(r Result) {
+		results = append(results, r)
+		if done != nil {
+			done(r)
 		}
-		results = append(results, result)
+	}
+	r := d.requeue(dlq, options)
+	for _, id := range ids {
+		if err := r.id(ctx, id); err != nil {
+			return results, wrap(err, "requeueing dead letter %s of %s", id, dlq)
+		}
 	}
 	return results, nil
 }
 
-// requeue gives an error only if Redis did not answer. targets remembers what is
-// wrong with each target.
-func (d *DeadLetters) requeue(ctx context.Context, dlq, id string, options Options, targets map[string]error) (Result, error) {
-	result := Result{ID: id, To: options.To}
-	letter, ok, err := d.Get(ctx, dlq, id)
+// RequeueAll does what Requeue does for all letters that match, the oldest first;
+// what dies while it is under way is left. filter.Limit is the most, 0 all;
+// filter.Scan does not count. Options.Done hears of each.
+func (d *DeadLetters) RequeueAll(ctx context.Context, dlq string, filter Filter, options Options) error {
+	r := d.requeue(dlq, options)
+	return d.all(ctx, dlq, filter, func(l Letter) error {
+		if err := r.letter(ctx, l); err != nil {
+			return wrap(err, "requeueing dead letter %s of %s", l.ID, dlq)
+		}
+		return nil
+	})
+}
+
+// A requeuing is one call of Requeue.
+type requeuing struct {
+	targets
+	options Options
+}
+
+func (d *DeadLetters) requeue(dlq string, options Options) *requeuing {
+	return &requeuing{targets{d, dlq, map[string]error{}}, options}
+}
+
+func (r *requeuing) id(ctx context.Context, id string) error {
+	if !letterID.MatchString(id) {
+		r.done(Result{ID: id, To: r.options.To, Err: fmt.Errorf("%q is no id of a dead letter: those are like 1764000000000-0", id)})
+		return nil
+	}
+	letter, ok, err := r.Get(ctx, r.dlq, id)
 	switch {
-	case refused(err):
-		result.Err = err
-		return result, nil
 	case err != nil:
-		return result, err
+		return err
 	case !ok:
-		result.Err = ErrGone
-		return result, nil
+		r.done(Result{ID: id, To: r.options.To, Err: ErrGone})
+		return nil
 	}
-	if result.To == "" {
-		result.To = letter.Stream
-	}
-	if result.Err, err = d.checkTarget(ctx, dlq, result.To, targets); err != nil || result.Err != nil || options.DryRun {
-		return result, err
-	}
-	result.New, err = d.move(ctx, dlq, letter.ID, result.To, letter.requeued())
-	if errors.Is(err, ErrGone) || errors.Is(err, ErrNoReader) || refused(err) {
-		result.Err, err = err, nil
-	}
-	return result, err
+	return r.letter(ctx, letter)
 }
 
-// checkTarget gives as problem what is wrong with the target, and as err that
-// Redis did not answer.
-func (d *DeadLetters) checkTarget(ctx context.Context, dlq, target string, known map[string]error) (problem, err error) {
-	switch target {
-	case "":
-		return ErrNoOrigin, nil
-	case dlq:
-		return fmt.Errorf("%s is the dead-letter queue itself: name another stream", dlq), nil
+// letter gives an error only if no other letter should be tried.
+func (r *requeuing) letter(ctx context.Context, l Letter) (err error) {
+	result := Result{ID: l.ID, To: r.to(l)}
+	if result.Err, err = r.check(ctx, result.To); err != nil {
+		return err
 	}
-	problem, checked := known[target]
-	if checked {
-		return problem, nil
+	if result.Err == nil && !r.options.DryRun {
+		if result.New, result.Err, err = r.move(ctx, l, result.To); err != nil {
+			return err
+		}
 	}
-	problem, err = d.readable(ctx, target)
-	if err == nil {
-		known[target] = problem
-	}
-	return problem, err
+	r.done(result)
+	return nil
 }
 
-// readable gives as problem why nobody would read the target.
-func (d *DeadLetters) readable(ctx context.Context, target string) (problem, err error) {
-	groups, err := d.client.XInfoGroups(ctx, d.keys.Stream(target)).Result()
-	switch {
-	case err == nil && len(groups) > 0:
-		return nil, nil
-	case err == nil || strings.Contains(err.Error(), "no such key"):
-		return fmt.Errorf("requeueing to %s: %w", target, ErrNoReader), nil
-	case strings.HasPrefix(err.Error(), "WRONGTYPE"):
-		return fmt.Errorf("requeueing to %s: %w", target, ErrNotStream), nil
+// to is the stream that a letter goes to.
+func (r *requeuing) to(l Letter) string {
+	if r.options.To != "" {
+		return r.options.To
 	}
-	return nil, err
+	return l.Stream
 }
 
-// move adds the message and removes the letter, both or nothing.
-func (d *DeadLetters) move(ctx context.Context, dlq, id, target string, fields []string) (string, error) {
-	if len(fields) > scriptFields {
-		return d.moveLarge(ctx, dlq, id, target, fields)
+func (r *requeuing) done(result Result) {
+	if r.options.Done != nil {
+		r.options.Done(result)
 	}
-	args := make([]any, 0, len(fields)+1)
-	args = append(args, id)
-	for _, field := range fields {
-		args = append(args, field)
+}
+
+// move adds the message and removes the letter, both or nothing. problem is that
+// of this letter, or of its target.
+func (r *requeuing) move(ctx context.Context, l Letter, target string) (entry string, problem, err error) {
+	if r.options.Pace != nil {
+		if err := r.options.Pace(ctx); err != nil {
+			return "", nil, err
+		}
 	}
-	entry, err := requeueScript.Run(ctx, d.client, []string{d.keys.Stream(dlq), d.keys.Stream(target)}, args...).Text()
+	if err := ctx.Err(); err != nil {
+		return "", nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), moveTime)
+	defer cancel()
+	fields := l.requeued(r.dlq)
+	head := r.options.Audit.head(l.ID, target, r.options.Audit.event(delivery.AuditRequeued, r.dlq, &l))
+	if len(fields)+len(head) > scriptFields {
+		entry, err = r.moveLarge(ctx, l.ID, target, head, fields)
+	} else {
+		entry, err = requeueScript.Run(ctx, r.client, r.touched(target), arguments(head, fields)...).Text()
+	}
 	switch {
 	case err == nil && entry == "":
-		return "", ErrGone
-	case err != nil && strings.HasPrefix(err.Error(), "NOSTREAM"):
-		return "", fmt.Errorf("requeueing to %s: %w", target, ErrNoReader)
+		return "", ErrGone, nil
+	case err == nil:
+		return entry, nil, nil
 	}
-	return entry, err
+	if problem = problemOf(err, target); problem != nil {
+		r.known[target] = problem // the next letters need not try
+		return "", problem, nil
+	}
+	return "", nil, err
 }
 
-// removeScript ends the transaction of a large letter: a transaction goes on after
-// an error, so it removes the letter only if the message could be added.
-//
-// KEYS [1] the dead-letter queue, [2] the stream; ARGV[1] the dead letter's id
-var removeScript = redis.NewScript(`
-if redis.call('TYPE', KEYS[2]).ok ~= 'stream' then return 0 end
-return redis.call('XDEL', KEYS[1], ARGV[1])`)
+// touched are the keys of a move.
+func (r *requeuing) touched(target string) []string {
+	return r.options.Audit.keys(r.DeadLetters, r.dlq, target)
+}
 
 // moveLarge does by a transaction what the script does, for an entry with more
 // fields than a script can add.
-func (d *DeadLetters) moveLarge(ctx context.Context, dlq, id, target string, fields []string) (entry string, err error) {
-	from, to := d.keys.Stream(dlq), d.keys.Stream(target)
+func (r *requeuing) moveLarge(ctx context.Context, id, target string, head, fields []string) (entry string, err error) {
+	keys := r.touched(target)
 	move := func(tx *redis.Tx) error {
-		there, err := tx.XRangeN(ctx, from, id, id, 1).Result()
-		if err != nil {
+		there, err := tx.XRangeN(ctx, keys[0], id, id, 1).Result()
+		if err != nil || len(there) == 0 {
+			entry = ""
 			return err
 		}
-		if len(there) == 0 {
-			return ErrGone
-		}
-		var added *redis.StringCmd
+		var added *redis.Cmd
 		_, err = tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
-			added = p.XAdd(ctx, &redis.XAddArgs{Stream: to, Values: fields})
-			removeScript.Eval(ctx, p, []string{from, to}, id)
+			p.XDel(ctx, keys[0], "0-0") // who may not delete must not add: this refuses the whole
+			p.XAdd(ctx, &redis.XAddArgs{Stream: keys[1], NoMkStream: true, Values: fields})
+			added = addedScript.Eval(ctx, p, keys, arguments(head, fields[len(fields)-4:])...)
 			return nil
 		})
-		if err == nil {
-			entry = added.Val()
+		if err == nil || errors.Is(err, redis.Nil) {
+			entry, err = added.Text()
+		}
+		if err == nil && entry == "" {
+			return ErrNoReader
 		}
 		return err
 	}
 	for range watchTries {
-		if err = d.client.Watch(ctx, move, from); !errors.Is(err, redis.TxFailedErr) {
+		if err = r.client.Watch(ctx, move, keys[0]); !errors.Is(err, redis.TxFailedErr) {
 			return entry, err
 		}
 	}
-	return "", fmt.Errorf("others kept writing to %s: %w", dlq, err)
+	return "", fmt.Errorf("others kept writing to %s: %w", r.dlq, err)
 }
 
-// Discard removes letters for good and gives how many there were.
-func (d *DeadLetters) Discard(ctx context.Context, dlq string, ids []string) (int64, error) {
-	if len(ids) == 0 {
-		return 0, nil
+func arguments(lists ...[]string) (args []any) {
+	for _, list := range lists {
+		for _, item := range list {
+			args = append(args, item)
+		}
 	}
-	n, err := d.client.XDel(ctx, d.keys.Stream(dlq), ids...).Result()
-	if err != nil {
-		return 0, fmt.Errorf("discarding %d dead letters of %s: %w", len(ids), dlq, err)
-	}
-	return n, nil
-}
-
-// refused says whether err is an answer of Redis, and not the lack of one.
-func refused(err error) bool {
-	var answer redis.Error
-	return errors.As(err, &answer)
+	return args
 }

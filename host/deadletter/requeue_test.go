@@ -44,7 +44,7 @@ func TestRequeue(t *testing.T) {
 					t.Fatalf("%s: %+v, %v", name, results, err)
 				}
 				got := raw(t, d, "rag:tasks")
-				if len(got) != 1 || got[0].ID != results[0].New || !slices.Equal(got[0].Fields, c.again) {
+				if len(got) != 1 || got[0].ID != results[0].New || !slices.Equal(got[0].Fields, append(c.again, "requeuedfrom", "rag:tasks/7-0", "requeuecount", "1")) {
 					t.Errorf("%s: requeued as %.200q, want %.200q", name, fmt.Sprint(got), fmt.Sprint(c.again))
 				}
 				if left := raw(t, d, "rag:dlq"); len(left) != 1 || left[0].ID != other {
@@ -115,7 +115,7 @@ func TestRequeueGoesOn(t *testing.T) {
 		t.Errorf("an older worker's letter with a target: %+v, %v", results, err)
 	}
 	got := raw(t, d, "rag:tasks")
-	if len(got) != 3 || !slices.Equal(got[2].Fields, []string{"data", "x"}) {
+	if len(got) != 3 || !slices.Equal(got[2].Fields, []string{"data", "x", "requeuedfrom", "rag:dlq/" + theirs, "requeuecount", "1"}) {
 		t.Errorf("messages %v", got)
 	}
 }
@@ -168,7 +168,7 @@ func TestRequeueOnce(t *testing.T) {
 	wg.Wait()
 	d := New(client, keys)
 	count := map[string]int{}
-	err := d.scan(t.Context(), "rag:tasks", Filter{}, func(l Letter) bool {
+	err := d.Each(t.Context(), "rag:tasks", Filter{}, func(l Letter) bool {
 		count[l.MessageID]++
 		return true
 	})

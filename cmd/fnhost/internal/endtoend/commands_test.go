@@ -129,7 +129,7 @@ func TestRequeue(t *testing.T) {
 	if n := w.length("probe:dlq"); n != 1 {
 		t.Errorf("%d dead letters are left, want the other one", n)
 	}
-	if d := decode[struct{ Discarded int }](t, w.run("dlq", "discard", "probe", "--all", "-o", "json").want(t, 0).stdout); d.Discarded != 1 {
+	if d := decode[struct{ Discarded int }](t, w.run("dlq", "discard", "probe", "--all", "--yes", "-o", "json").want(t, 0).stdout); d.Discarded != 1 {
 		t.Errorf("discarded: %+v", d)
 	}
 }

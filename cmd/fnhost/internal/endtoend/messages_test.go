@@ -83,7 +83,7 @@ func TestUnknownFieldsAreKept(t *testing.T) {
 	if len(kept) < len(fields) || !slices.Equal(kept[:len(fields)], fields) {
 		t.Errorf("the dead letter keeps\n%q, want first\n%q", kept, fields)
 	}
-	w.run("dlq", "requeue", "probe", "--all").want(t, 0)
+	w.run("dlq", "requeue", "probe", "--all", "--yes").want(t, 0)
 	w.until("probe:results", 12)
 	kept = w.raw("probe:dlq")
 	if want := append(slices.Clone(fields), "id", odd); len(kept) < len(want) || !slices.Equal(kept[:len(want)], want) {

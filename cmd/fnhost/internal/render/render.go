@@ -43,6 +43,9 @@ type Column[T any] struct {
 	Wrap bool
 	// Right aligns numbers.
 	Right bool
+	// Under prints the cell on a line of its own, below its row; nothing if it is
+	// empty.
+	Under bool
 }
 
 // A Printer prints to Out.
@@ -68,6 +71,20 @@ func List[T any](p *Printer, columns []Column[T], items []T, empty string) error
 		_, err := fmt.Fprintln(p.Out, empty)
 		return err
 	}
+	return rows(p, columns, items)
+}
+
+// Page prints a part of a longer list: a table as List does, or as JSON page,
+// which has the items under `items` and says what part they are.
+func Page[T any](p *Printer, columns []Column[T], items []T, empty string, page any) error {
+	if p.Format == JSON {
+		return p.json(page, "  ")
+	}
+	return List(p, columns, items, empty)
+}
+
+func rows[T any](p *Printer, columns []Column[T], items []T) error {
+	columns, under := split(columns)
 	w := p.writer()
 	head, configs := make(table.Row, len(columns)), make([]table.ColumnConfig, len(columns))
 	for i, c := range columns {
@@ -79,8 +96,60 @@ func List[T any](p *Printer, columns []Column[T], items []T, empty string) error
 	for _, item := range items {
 		w.AppendRow(row(columns, item))
 	}
-	_, err := fmt.Fprintln(p.Out, w.Render())
-	return err
+	lines := strings.Split(w.Render(), "\n")
+	for i, line := range lines {
+		if _, err := fmt.Fprintln(p.Out, line); err != nil {
+			return err
+		}
+		if item := i - len(lines) + len(items); len(under) > 0 && item >= 0 {
+			if err := below(p, under, items[item]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// split parts the columns in a row from those below it.
+func split[T any](columns []Column[T]) (in, under []Column[T]) {
+	for _, c := range columns {
+		if c.Under {
+			under = append(under, c)
+		} else {
+			in = append(in, c)
+		}
+	}
+	return in, under
+}
+
+// below prints what is below an item's row.
+func below[T any](p *Printer, under []Column[T], item T) error {
+	for _, c := range under {
+		cell := cut(Printable(c.Cell(item)), c.Width)
+		if cell == "" {
+			continue
+		}
+		if _, err := fmt.Fprintln(p.Out, "  "+p.Faint(cell)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Faint is text that matters less, where there are colours.
+func (p *Printer) Faint(s string) string {
+	if p.Color {
+		return text.Faint.Sprint(s)
+	}
+	return s
+}
+
+// Bold is a heading, where there are colours.
+func (p *Printer) Bold(s string) string {
+	if p.Color {
+		return text.Bold.Sprint(s)
+	}
+	return s
 }
 
 // One prints one item: a line for each column, or a JSON object.

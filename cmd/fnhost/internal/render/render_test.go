@@ -112,3 +112,36 @@ func TestParseFormat(t *testing.T) {
 		t.Errorf("got %v, want an error that names the formats", err)
 	}
 }
+
+func TestCellsUnderTheirRow(t *testing.T) {
+	t.Parallel()
+	noted := []render.Column[fruit]{
+		{Key: "note", Cell: func(f fruit) string { return f.Note }, Width: 6, Under: true},
+		{Key: "name", Cell: func(f fruit) string { return f.Name }},
+		{Key: "count", Cell: func(f fruit) string { return strconv.Itoa(f.Count) }, Right: true},
+	}
+	items := []fruit{{"apple", 12, "red and\nsweet"}, {"pear", 3, ""}, {"fig", 4, "\x1b[1m"}}
+	var out bytes.Buffer
+	if err := render.List(&render.Printer{Out: &out, Format: render.Table}, noted, items, "none"); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimRight(out.String(), "\n"), "\n")
+	want := []string{"NAME   COUNT", "", "apple     12", "  red a…", "pear       3", "fig        4", "   [1m"}
+	if len(lines) != len(want) {
+		t.Fatalf("%d lines, want %d:\n%s", len(lines), len(want), out.String())
+	}
+	for i, line := range want {
+		if i != 1 && lines[i] != line {
+			t.Errorf("line %d is %q, want %q", i, lines[i], line)
+		}
+	}
+}
+
+func TestPageIsItsOwnJSON(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	page := map[string]any{"items": []fruit{}, "next_cursor": "x"}
+	if err := render.Page(&render.Printer{Out: &out, Format: render.JSON}, columns, nil, "none", page); err != nil || !strings.Contains(out.String(), `"next_cursor": "x"`) {
+		t.Errorf("%s, %v", out.String(), err)
+	}
+}
