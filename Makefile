@@ -11,7 +11,7 @@ ACCEPT   := ./plugins/rag/internal/index ./plugins/orchestrator/dsl ./cmd/fnhost
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/fnhost, bin/plugins/* and bin/examples/*
@@ -30,11 +30,22 @@ setup: ## install what the tests need and the machine lacks (redis-server)
 .PHONY: test
 test: setup format ## run all tests, with the race detector
 	go test -race -timeout 10m ./...
+	cd bench && go test -race -short -timeout 5m ./conformance && go test -short -timeout 5m -run 'TestPubSub$$/TestReconnect' ./conformance
 
 .PHONY: accept
 accept: setup build ## run the acceptance on data that is not in the repository: make accept TESTDATA=DIR
 	@test -d "$(TESTDATA)" || { echo 'make accept needs TESTDATA=DIR; docs/acceptance.md says what is in it' >&2; exit 2; }
 	TESTDATA="$(abspath $(TESTDATA))" go test -tags accept -count=1 -timeout 15m -v -run '^TestAccept' $(ACCEPT)
+
+.PHONY: soak
+soak: setup ## end and stall hosts, plugins and Redis at random under load: make soak [SEED=1 HOSTS=4 MESSAGES=20000 MINUTES=5]
+	go test -count=1 -timeout 0 -v ./cmd/fnhost/internal/soak -args -soak.long -soak.seed=$(or $(SEED),0) \
+		-soak.hosts=$(or $(HOSTS),4) -soak.messages=$(or $(MESSAGES),20000) -soak.for=$(or $(MINUTES),5)m -soak.lease=$(or $(LEASE),3s)
+
+.PHONY: conformance
+conformance: setup ## run the Pub/Sub suite of watermill at length over the message path (10 minutes)
+	cd bench && go test -race -count=1 -timeout 30m ./conformance && go test -count=1 -timeout 30m ./conformance
+	cd bench && go test -tags stress -count=1 -timeout 60m ./conformance
 
 .PHONY: bench
 bench: ## measure fnhost beside its peers (an hour; needs a quiet machine) and write docs/performance.md
