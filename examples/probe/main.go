@@ -5,15 +5,22 @@
 // the probe answers at once.
 //
 //	sleep_ms       wait so long first, or until the context ends
+//	not_before     a time (RFC 3339): until then, snooze
 //	fail           retry, permanent, drop, panic, exit or hang (for ever, whatever the context says)
 //	fail_attempts  fail only while the attempt is not above it; without it: always
+//	after_ms       ask for this delay with fail retry, in place of the role's backoff
 //	reply          any JSON, returned in the result
 //	reply_bytes    return a string of so many bytes in place of it
-//	emit           [{"stream": S, "data": any}]: entries for other streams
+//	emit           [{"stream": S, "data": any, "delay_ms": N}]: entries for other streams
 //	state          {"key": S, "add": N}: add to a counter in keyed state, and return it
 //	log_lines      log so many records, and print as many lines
 //
 // The result's data is {"reply", "pid", "version", "attempt", "state"}.
+//
+// The setting `executions` names a file that gets a line when a handler begins and
+// when it ends: {"at", "event", "entry", "attempt", "fence", "pid"}, where at is
+// in nanoseconds since 1970 and event is begin or end. A handler that takes its
+// process with it has no end.
 package main
 
 import (
@@ -38,16 +45,20 @@ const exitCode = 3
 func main() { sdk.Serve(function()) }
 
 func function() sdk.Function {
+	x := &executions{}
 	return sdk.Function{
 		Role: "probe", Version: version, Emits: []string{"echo", "probe"},
-		Handler: sdk.HandlerFunc(handle),
+		Configure: x.configure, Close: x.close,
+		Handler: sdk.Chain(sdk.HandlerFunc(handle), x.record),
 	}
 }
 
 type request struct {
 	SleepMS      int64      `json:"sleep_ms"`
+	NotBefore    time.Time  `json:"not_before"`
 	Fail         string     `json:"fail"`
 	FailAttempts *int       `json:"fail_attempts"`
+	AfterMS      *int64     `json:"after_ms"`
 	Reply        any        `json:"reply"`
 	ReplyBytes   int        `json:"reply_bytes"`
 	Emit         []emission `json:"emit"`
@@ -56,8 +67,9 @@ type request struct {
 }
 
 type emission struct {
-	Stream string `json:"stream"`
-	Data   any    `json:"data"`
+	Stream  string `json:"stream"`
+	Data    any    `json:"data"`
+	DelayMS int64  `json:"delay_ms"`
 }
 
 type counter struct {
@@ -87,8 +99,11 @@ func behave(ctx context.Context, q request, m *sdk.Message) (*sdk.Reply, error) 
 	if err := sleep(ctx, time.Duration(q.SleepMS)*time.Millisecond); err != nil {
 		return nil, err
 	}
+	if wait := time.Until(q.NotBefore); wait > 0 {
+		return nil, sdk.Snooze(wait)
+	}
 	if q.FailAttempts == nil || m.Attempt <= *q.FailAttempts {
-		if err := fail(q.Fail); err != nil {
+		if err := fail(q); err != nil {
 			return nil, err
 		}
 	}
@@ -116,11 +131,14 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 var errProbe = errors.New("the message asked for a failure")
 
-func fail(how string) error {
-	switch how {
+func fail(q request) error {
+	switch q.Fail {
 	case "":
 		return nil
 	case "retry":
+		if q.AfterMS != nil {
+			return sdk.RetryAfter(time.Duration(*q.AfterMS)*time.Millisecond, errProbe)
+		}
 		return errProbe
 	case "permanent":
 		return sdk.Permanent(errProbe)
@@ -133,7 +151,7 @@ func fail(how string) error {
 	case "hang":
 		select {}
 	}
-	return sdk.Permanent(fmt.Errorf("fail %q: want retry, permanent, drop, panic, exit or hang", how))
+	return sdk.Permanent(fmt.Errorf("fail %q: want retry, permanent, drop, panic, exit or hang", q.Fail))
 }
 
 func reply(ctx context.Context, q request, m *sdk.Message) (*sdk.Reply, error) {
@@ -155,6 +173,9 @@ func reply(ctx context.Context, q request, m *sdk.Message) (*sdk.Reply, error) {
 	for _, e := range q.Emit {
 		if err := r.Emit(e.Stream, "probe.emission", e.Data); err != nil {
 			return nil, err
+		}
+		if e.DelayMS > 0 {
+			r.Emissions[len(r.Emissions)-1].NotBefore = time.Now().Add(time.Duration(e.DelayMS) * time.Millisecond)
 		}
 	}
 	return r, nil

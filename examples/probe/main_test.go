@@ -26,6 +26,9 @@ func TestProbeBehavesAsTheMessageSays(t *testing.T) {
 		{"retry at first", `{"fail":"retry","fail_attempts":2}`, 2, sdktest.Retry, "asked for a failure"},
 		{"and no more", `{"fail":"retry","fail_attempts":2}`, 3, sdktest.Done, `"attempt":3`},
 		{"permanent", `{"fail":"permanent"}`, 1, sdktest.Dead, "asked for a failure"},
+		{"retry later", `{"fail":"retry","after_ms":1500}`, 1, sdktest.Retry, "1.5s"},
+		{"snooze", `{"not_before":"2999-01-01T00:00:00Z"}`, 1, sdktest.Snooze, ""},
+		{"no more snooze", `{"not_before":"2001-01-01T00:00:00Z"}`, 1, sdktest.Done, `"attempt":1`},
 		{"drop", `{"fail":"drop"}`, 1, sdktest.Drop, "asked to be dropped"},
 		{"panic", `{"fail":"panic"}`, 1, sdktest.Retry, "asked for a panic (panic)"},
 		{"unknown", `{"fail":"explode"}`, 1, sdktest.Dead, "want retry, permanent"},
@@ -33,7 +36,7 @@ func TestProbeBehavesAsTheMessageSays(t *testing.T) {
 		{"sleep", `{"sleep_ms":20}`, 1, sdktest.Done, `"attempt":1`},
 	} {
 		r := h.Deliver("", []byte(test.data), sdktest.Attempt(test.attempt))
-		said := string(r.Data()) + r.String()
+		said := string(r.Data()) + r.String() + r.After().String()
 		if r.Verdict() != test.want || !strings.Contains(said, test.says) {
 			t.Errorf("%s: %s; want %s with %q", test.name, r, test.want, test.says)
 		}
@@ -66,7 +69,16 @@ func TestProbeCountsEmitsAndPads(t *testing.T) {
 		t.Errorf("state %d, stored %q, reply of %d bytes; want 6, 6, 1000", a.State, h.State("k")["count"], len(a.Reply))
 	}
 	e := r.Emissions()
-	if len(e) != 1 || e[0].To != "echo:tasks" || e[0].Type != "probe.emission" || string(e[0].Data) != `{"n":1}` {
+	if len(e) != 1 || e[0].To != "echo:tasks" || e[0].Type != "probe.emission" || string(e[0].Data) != `{"n":1}` || !e[0].NotBefore.IsZero() {
 		t.Errorf("emissions %+v", e)
+	}
+}
+
+func TestProbeEmitsForLater(t *testing.T) {
+	t.Parallel()
+	before := time.Now()
+	e := sdktest.New(t, function()).Deliver("", []byte(`{"emit":[{"stream":"echo:tasks","delay_ms":60000}]}`)).RequireDone(t).Emissions()
+	if len(e) != 1 || e[0].NotBefore.Before(before.Add(time.Minute)) || e[0].NotBefore.After(time.Now().Add(time.Minute)) {
+		t.Errorf("emissions %+v, want one that is due in a minute", e)
 	}
 }

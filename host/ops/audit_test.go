@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -176,6 +177,32 @@ func TestRefusedEntriesAreCountedAndDoNotBlockOthers(t *testing.T) {
 	audit.Stop()
 	if n := len(entries(t, client, topology.AuditEvents)); n != 1 || audit.Dropped() != 1 {
 		t.Fatalf("%d events, %d dropped; want 1 and 1", n, audit.Dropped())
+	}
+}
+
+func TestEntriesWaitForAServerThatCannotWriteNow(t *testing.T) {
+	t.Parallel()
+	server := hosttest.Redis(t)
+	client := server.Client()
+	full := func(limit string) {
+		if err := client.ConfigSet(t.Context(), "maxmemory", limit).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full("1")
+	audit := NewAudit(client, keys, AuditConfig{Sample: 1}, quiet())
+	if err := audit.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer audit.Stop()
+	audit.Event(delivery.AuditEvent{ID: "1-0"})
+	eventually(t, "the writer has tried", func() bool {
+		return strings.Contains(client.Info(t.Context(), "errorstats").Val(), "errorstat_OOM")
+	})
+	full("0")
+	eventually(t, "the event is written when there is memory again", func() bool { return len(entries(t, client, topology.AuditEvents)) == 1 })
+	if n := audit.Dropped(); n != 0 {
+		t.Errorf("%d dropped", n)
 	}
 }
 

@@ -3,7 +3,10 @@ package ops
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -66,8 +69,8 @@ func (q *queue) run(ctx context.Context) {
 	for {
 		select {
 		case first := <-q.entries:
-			if batch := q.gather(ctx, first); !q.writeWhile(ctx, batch) {
-				q.flush(ctx, batch)
+			if left := q.writeWhile(ctx, q.gather(ctx, first)); len(left) > 0 {
+				q.flush(ctx, left)
 				return
 			}
 		case <-ctx.Done():
@@ -109,16 +112,14 @@ func (q *queue) batch(first entry) []entry {
 	return batch
 }
 
-// writeWhile writes the batch, again until Redis answers; it is false if ctx
-// ended before.
-func (q *queue) writeWhile(ctx context.Context, batch []entry) bool {
+// writeWhile writes the batch, again until Redis takes it; what is left of it, if
+// ctx ended before, is for flush.
+func (q *queue) writeWhile(ctx context.Context, batch []entry) (left []entry) {
 	for warned := false; ; warned = true {
-		err := q.write(context.WithoutCancel(ctx), batch) // what is under way is not cut off by a stop
-		if err == nil {
-			return true
-		}
-		if ctx.Err() != nil {
-			return false
+		var err error
+		batch, err = q.write(context.WithoutCancel(ctx), batch) // what is under way is not cut off by a stop
+		if err == nil || ctx.Err() != nil {
+			return batch
 		}
 		if !warned {
 			q.log.Warn("writing about this host waits for redis", "entries", len(batch), "error", err)
@@ -126,7 +127,7 @@ func (q *queue) writeWhile(ctx context.Context, batch []entry) bool {
 		select {
 		case <-time.After(writeRetry):
 		case <-ctx.Done():
-			return false
+			return batch
 		}
 	}
 }
@@ -137,9 +138,9 @@ func (q *queue) flush(ctx context.Context, batch []entry) {
 	defer cancel()
 	for {
 		if len(batch) > 0 {
-			if err := q.write(ctx, batch); err != nil {
-				lost := len(batch) + len(q.entries)
-				q.dropped.Add(int64(len(batch)))
+			if left, err := q.write(ctx, batch); err != nil {
+				lost := len(left) + len(q.entries)
+				q.dropped.Add(int64(len(left)))
 				q.log.Warn("entries about this host lost at stop", "entries", lost, "error", err)
 				return
 			}
@@ -153,10 +154,10 @@ func (q *queue) flush(ctx context.Context, batch []entry) {
 	}
 }
 
-// write adds the batch in one round trip. Its error means that Redis did not
-// answer. Entries that Redis refuses are dropped and counted: they would be
-// refused again.
-func (q *queue) write(ctx context.Context, batch []entry) error {
+// write adds the batch in one round trip. With an error it gives what Redis does
+// not take now: it did not answer, or cannot write for a time. Entries that Redis
+// refuses are dropped and counted: they would be refused again.
+func (q *queue) write(ctx context.Context, batch []entry) (left []entry, err error) {
 	ctx, cancel := context.WithTimeout(ctx, writeLimit)
 	defer cancel()
 	results, err := q.client.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -168,30 +169,31 @@ func (q *queue) write(ctx context.Context, batch []entry) error {
 		return nil
 	})
 	if err == nil {
-		return nil
+		return nil, nil
 	}
-	if !refused(err) {
-		return err
-	}
-	q.refused(batch, results)
-	return nil
-}
-
-func (q *queue) refused(batch []entry, results []redis.Cmder) {
-	var n int64
-	var last error
-	var stream string
+	var waits, refusal error
+	refused := 0
 	for i, result := range results {
-		if err := result.Err(); err != nil {
-			n, last, stream = n+1, err, batch[i].stream
+		switch err := result.Err(); {
+		case err == nil:
+		case passing(err):
+			left, waits = append(left, batch[i]), err
+		default:
+			refused, refusal = refused+1, fmt.Errorf("stream %s: %w", batch[i].stream, err)
 		}
 	}
-	q.dropped.Add(n)
-	q.log.Warn("redis refused entries about this host", "entries", n, "stream", stream, "error", last)
+	if refused > 0 {
+		q.dropped.Add(int64(refused))
+		q.log.Warn("redis refused entries about this host", "entries", refused, "error", refusal)
+	}
+	return left, waits
 }
 
-// refused says whether err is an answer of Redis, and not the lack of one.
-func refused(err error) bool {
+// passing says whether err is the lack of an answer, or that of a server which
+// cannot write for a time.
+func passing(err error) bool {
 	var answer redis.Error
-	return errors.As(err, &answer)
+	return !errors.As(err, &answer) || slices.ContainsFunc(
+		[]string{"LOADING", "READONLY", "OOM", "MISCONF", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "BUSY"},
+		func(word string) bool { return strings.HasPrefix(err.Error(), word) })
 }

@@ -443,23 +443,27 @@ func TestBreaches(t *testing.T) {
 func TestPauses(t *testing.T) {
 	t.Parallel()
 	p := pauses{timing: defaultTiming}
-	if d := p.next(time.Second); d != 0 {
+	if d := p.next(time.Second, false); d != 0 {
 		t.Errorf("the first crash waits %s", d)
 	}
 	last := time.Duration(0)
 	for range 7 {
-		d := p.next(time.Second)
+		d := p.next(time.Second, false)
 		if d <= last/2 || d > 40*time.Second {
 			t.Errorf("%s after %s", d, last)
 		}
 		last = d
 	}
 	for range 100 {
-		if d := p.next(0); d < 19*time.Second || d > 40*time.Second { // the limit of 30 s, and what comes before it, less or more a quarter
+		if d := p.next(0, false); d < 19*time.Second || d > 40*time.Second { // the limit of 30 s, and what comes before it, less or more a quarter
 			t.Fatalf("%s at the end", d)
 		}
 	}
-	if d := p.next(time.Hour); d != 0 {
+	if d := p.next(time.Hour, false); d != 0 {
 		t.Errorf("%s after an hour in service", d)
+	}
+	p.next(time.Second, false)
+	if d := p.next(time.Second, true); d != 0 {
+		t.Errorf("%s after a death that a message explains", d)
 	}
 }

@@ -271,6 +271,14 @@ func (g *generation) finish() {
 	g.link.close()
 }
 
+// explained says whether the process ended by itself, under messages, after it had
+// done others: then one of those that it had may be what ended it.
+func (g *generation) explained() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.endedBy() == "" && len(g.out) > 0 && g.arrived > uint64(len(g.out))
+}
+
 // undecided ends the generation and gives the replies of the deliveries that it
 // leaves. Deliveries start in the order of arrival, so the first `concurrency`
 // of those without an outcome may have begun, and no others.

@@ -53,14 +53,14 @@ func (q *Quarantine) supervise() {
 		g, err := f.launch(f.quit, f.log.With("quarantine", number), number, q.Concurrency())
 		if err != nil {
 			q.startFailed(err)
-			f.pause(pauses.next(0))
+			f.pause(pauses.next(0, false))
 			q.signal()
 			continue
 		}
 		g.log.Info("the plugin is ready for messages that must run alone", "plugin_pid", g.plugin.PID, "took", time.Since(begun))
 		q.activate(g, "")
 		if died, busy := q.attend(g); died && !busy { // else the message that ran has paid for it
-			f.pause(pauses.next(time.Since(g.started)))
+			f.pause(pauses.next(time.Since(g.started), false))
 			q.signal()
 		}
 	}

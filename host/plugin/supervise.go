@@ -35,11 +35,11 @@ func (f *Function) supervise() {
 			f.startFailed(err)
 		}
 		f.once.Do(func() { close(f.tried) })
-		var served time.Duration
+		served, explained := time.Duration(0), false
 		if g != nil {
-			served = f.attend(g)
+			served, explained = f.attend(g)
 		}
-		f.pause(pauses.next(served))
+		f.pause(pauses.next(served, explained))
 	}
 	f.activate(nil, StateStopped, "")
 }
@@ -54,23 +54,24 @@ func (f *Function) startFailed(err error) {
 }
 
 // attend sees a generation through to its end, and gives the time that it was
-// in service.
-func (f *Function) attend(g *generation) time.Duration {
+// in service, and whether a message explains its death.
+func (f *Function) attend(g *generation) (served time.Duration, explained bool) {
 	g.watch(f.quit.Done())
-	served := time.Since(g.started)
+	served = time.Since(g.started)
 	if f.quit.Err() != nil {
 		g.stop(f.stopContext())
 		g.finish()
 		f.set.observer.PluginExited(f.Role(), ExitShutdown)
-		return served
+		return served, false
 	}
+	explained = g.explained()
 	f.activate(nil, StateWaiting, "") // before the replies, which would be delivered again at once
 	g.finish()
 	f.activate(nil, StateWaiting, g.ending())
 	g.log.Error("the plugin ended; its role waits for the next process",
 		"status", g.ending(), "served", served, "plugin_pid", g.plugin.PID, "output", g.tail(tailLines))
 	f.set.observer.PluginExited(f.Role(), g.exitReason())
-	return served
+	return served, explained
 }
 
 func (g *generation) exitReason() string {
@@ -95,14 +96,17 @@ func (f *Function) pause(d time.Duration) {
 
 // pauses says how long to wait before a restart: not at all after the first
 // crash, then longer and longer, until a process was in service for long enough.
+// A death that a message explains makes nobody wait: the message is found out, by
+// itself, and the plugin is not the worse for it.
 type pauses struct {
 	timing  timing
 	backoff retry.Backoff
 }
 
-// next takes the time that the process was in service; 0 if it did not start.
-func (p *pauses) next(served time.Duration) time.Duration {
-	if served >= p.timing.stable {
+// next takes the time that the process was in service, 0 if it did not start, and
+// whether a message explains its death.
+func (p *pauses) next(served time.Duration, explained bool) time.Duration {
+	if served >= p.timing.stable || explained {
 		p.backoff = nil
 	}
 	if p.backoff == nil {

@@ -25,7 +25,7 @@ var long = []Setup{
 	{Name: "two messages, late requests", Messages: 2, Attempts: 2, Budget: Budget{Crashes: 1, Delayed: 1, Lost: 1}},
 	{Name: "two messages, long delay", Messages: 2, Attempts: 2, Budget: Budget{Crashes: 2, Lost: 1, Parks: 1}},
 	{Name: "two messages, failover", Messages: 2, Attempts: 2, Lag: 2, Budget: Budget{Crashes: 2, Failovers: 1}},
-	{Name: "two messages, all", Messages: 2, Attempts: 1, Lag: 1, Budget: Budget{Crashes: 2, Failovers: 1, Lost: 1, Parks: 1}},
+	{Name: "two messages, all", Messages: 2, Attempts: 2, Lag: 2, Budget: Budget{Crashes: 2, Failovers: 1, Lost: 1, Parks: 1}},
 	{Name: "one message, all", Messages: 1, Attempts: 2, Lag: 2, Drains: true,
 		Budget: Budget{Crashes: 2, Failovers: 1, Lost: 1, Delayed: 1, Parks: 1}},
 }
