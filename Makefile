@@ -42,6 +42,10 @@ soak: setup ## end and stall hosts, plugins and Redis at random under load: make
 	go test -count=1 -timeout 0 -v ./cmd/fnhost/internal/soak -args -soak.long -soak.seed=$(or $(SEED),0) \
 		-soak.hosts=$(or $(HOSTS),4) -soak.messages=$(or $(MESSAGES),20000) -soak.for=$(or $(MINUTES),5)m -soak.lease=$(or $(LEASE),3s)
 
+.PHONY: model
+model: setup ## explore the model of the protocol whole, and compare all its states with the scripts (10 minutes)
+	FNHOST_MODEL=full FNHOST_TABLE=full go test -count=1 -timeout 30m -v -run 'Protocol|Mutant|Table' ./host/hosttest/model ./host/stream
+
 .PHONY: conformance
 conformance: setup ## run the Pub/Sub suite of watermill at length over the message path (10 minutes)
 	cd bench && go test -race -count=1 -timeout 30m ./conformance && go test -count=1 -timeout 30m ./conformance
