@@ -70,6 +70,7 @@ func (r *Role) settleLocked(s settlement) {
 // settle takes whatever outcomes are ready to the store, all at once: a lone one
 // at once, a backlog in large batches.
 func (r *Role) settle(ctx context.Context, sub *subscription) {
+	var spare []settlement // two slices take turns: one fills while the other is settled
 	for {
 		select {
 		case <-ctx.Done():
@@ -78,14 +79,17 @@ func (r *Role) settle(ctx context.Context, sub *subscription) {
 		}
 		r.mu.Lock()
 		batch := sub.settling
-		sub.settling = nil
+		sub.settling = spare
 		r.mu.Unlock()
 		r.settleBatch(ctx, sub, batch)
+		clear(batch)
+		spare = batch[:0]
 	}
 }
 
 func (r *Role) settleBatch(ctx context.Context, sub *subscription, batch []settlement) {
-	var commits, reruns, givenUp []settlement
+	commits := batch[:0] // nearly all are: they stay where they are
+	var reruns, givenUp []settlement
 	for _, s := range batch {
 		switch {
 		case s.commit != nil:
