@@ -46,6 +46,10 @@ soak: setup ## end and stall hosts, plugins and Redis at random under load: make
 model: setup ## explore the model of the protocol whole, and compare all its states with the scripts (10 minutes)
 	FNHOST_MODEL=full FNHOST_TABLE=full go test -count=1 -timeout 30m -v -run 'Protocol|Mutant|Table' ./host/hosttest/model ./host/stream
 
+.PHONY: crash
+crash: setup ## break hosts, connections and servers at every point there is (20 minutes)
+	FNHOST_CRASH=full go test -count=1 -timeout 60m -v ./host/hosttest/crash
+
 .PHONY: conformance
 conformance: setup ## run the Pub/Sub suite of watermill at length over the message path (10 minutes)
 	cd bench && go test -race -count=1 -timeout 30m ./conformance && go test -count=1 -timeout 30m ./conformance

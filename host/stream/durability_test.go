@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/fnhost/fnhost/host/delivery"
 	"github.com/fnhost/fnhost/host/hosttest"
 )
@@ -82,21 +84,38 @@ func TestDurabilityIsCheckedAtTheStart(t *testing.T) {
 	}
 }
 
-// It runs where the server knows WAITAOF.
+// On a server that does not know WAITAOF a commit never counts as durable: the
+// host refuses to start there, and says why.
 func TestACommitWaitsForTheDisk(t *testing.T) {
 	t.Parallel()
 	w := onReal(t, "--appendonly", "yes", "--appendfsync", "everysec")
 	l := w.log(me, time.Minute)
 	l.o.Durability = Durability{AOF: true}
-	if _, err := w.c.CheckDurability(t.Context(), l.o.Durability); errors.Is(err, ErrConfig) {
-		t.Skipf("this server has no WAITAOF: %v", err)
-	}
+	_, unknown := w.c.CheckDurability(t.Context(), l.o.Durability)
 	w.publish(1)
 	held := w.begun(l, 1)
+	if errors.Is(unknown, ErrConfig) {
+		if results, err := l.Commit(t.Context(), []delivery.Commit{done(held[0])}); err == nil {
+			t.Errorf("a commit that cannot wait: %+v, %v", results, err)
+		}
+		return
+	}
 	w.wantStatuses(w.commit(l, done(held[0])), delivery.Committed)
 	w.srv.Kill()
 	w.srv.Restart()
 	if n := len(w.results()); n != 1 {
 		t.Errorf("%d results after a crash, want 1", n)
+	}
+}
+
+func TestTheAnswerOfWAITAOF(t *testing.T) {
+	t.Parallel()
+	for answer, confirmed := range map[[2]int64]bool{{1, 0}: true, {1, 2}: true, {0, 0}: false, {0, 2}: false} {
+		cmd := redis.NewCmd(t.Context())
+		cmd.SetVal([]any{answer[0], answer[1]}) // on this server's disk, and on replicas'
+		err := Durability{AOF: true}.confirmed(cmd)
+		if (err == nil) != confirmed || err != nil && !errors.Is(err, ErrUnconfirmed) {
+			t.Errorf("%v: %v", answer, err)
+		}
 	}
 }
