@@ -158,6 +158,9 @@ func TestCut(t *testing.T) {
 	resumed.logs(t, "from the cut to the outcome of a message that came after it")
 	for n, tr := range trips() {
 		for m, c := range cuts() {
+			if tr.op == "group" && c.times > 1 && c.fault != hosttest.CutBefore {
+				continue // once it was executed there is a group, and nothing to be asked again
+			}
 			t.Run(tr.op+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
 				proxy := hosttest.NewProxy(t, srv.Addr())
