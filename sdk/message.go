@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/fnhost/fnhost/sdk/fnhostv1"
 )
@@ -44,21 +45,21 @@ func (m *Message) Attribute(name string) string {
 	return ""
 }
 
-// newMessage makes a message of a delivery, and lifts out of its attributes the
-// ones that have a field of their own.
-func newMessage(d *fnhostv1.Delivery) *Message {
-	m := &Message{
-		Data: d.GetData(), Stream: d.GetStream(), EntryID: d.GetEntryId(),
-		Attempt: int(d.GetAttempt()), Fence: d.GetFence(),
-		Attributes: make([]Attribute, len(d.GetAttributes())),
-	}
+// read takes over what the delivery has, and lifts out of its attributes the ones
+// that have a field of their own.
+func (m *Message) read(d *fnhostv1.Delivery) {
+	m.Data, m.Stream, m.EntryID = d.GetData(), d.GetStream(), d.GetEntryId()
+	m.Attempt, m.Fence = int(d.GetAttempt()), d.GetFence()
+	m.Attributes = make([]Attribute, len(d.GetAttributes()))
 	for i, a := range d.GetAttributes() {
-		m.Attributes[i] = Attribute{Name: string(a.GetName()), Value: string(a.GetValue())}
+		m.Attributes[i] = Attribute{Name: textOf(a.GetName()), Value: textOf(a.GetValue())}
 	}
 	m.lift()
 	m.ID = cmp.Or(m.ID, m.EntryID)
-	return m
 }
+
+// textOf gives bytes that nobody will change as a string, without a copy.
+func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func (m *Message) lift() {
 	for _, a := range slices.Backward(m.Attributes) { // so that the first of a name holds

@@ -7,9 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/fnhost/fnhost/sdk/fnhostv1"
+	"github.com/fnhost/fnhost/sdk/internal/wire"
 )
 
 // Limits of what is said about an error, in bytes.
@@ -38,16 +37,12 @@ func (e *panicError) Error() string {
 	return fmt.Sprint(e.value)
 }
 
-// outcome turns what the handler returned into what the host is told. cause is
-// why the handler's context had ended, nil if it had not.
-func (r *running) outcome(replies []*Reply, err, cause error) *fnhostv1.Outcome {
+// failure turns the handler's error into what the host is told.
+func (r *running) failure(err error) *fnhostv1.Outcome {
 	o := &fnhostv1.Outcome{}
-	switch {
-	case err == nil:
-		r.done(o, replies)
-	case cause != nil && excused(err, cause):
+	if cause := r.ctx.ended(); cause != nil && excused(err, cause) {
 		endedBy(o, err, cause)
-	default:
+	} else {
 		failed(o, err)
 	}
 	return o
@@ -144,52 +139,62 @@ func unwrapFirst(err error) error {
 	return errors.Unwrap(err)
 }
 
-// done is the verdict of a handler without an error, unless what it left behind
+// done is the outcome of a handler without an error, unless what it left behind
 // cannot be carried. There is a reply for each message of the delivery.
-func (r *running) done(o *fnhostv1.Outcome, replies []*Reply) {
-	done := &fnhostv1.Done{}
-	done.State, done.Cache = r.writes()
+func (r *running) done(replies []*Reply) *fnhostv1.Outcome {
+	done := &wire.Done{}
+	done.Join()
+	o, d := &done.Outcome, &done.Done
+	d.State, d.Cache = r.writes()
 	for i, reply := range replies {
-		part := reply.part()
 		if i > 0 {
-			done.Parts = append(done.Parts, part)
-			continue
+			d.Parts = append(d.Parts, reply.part())
+		} else if reply != nil {
+			d.Result, d.ContentType, d.Emissions = reply.Data, reply.contentType(), reply.emissions()
 		}
-		done.Result, done.ContentType, done.Emissions = part.GetResult(), part.GetContentType(), part.GetEmissions()
 	}
-	o.Verdict = &fnhostv1.Outcome_Done{Done: done}
-	if problem := oversize(o, done); problem != "" {
+	if problem := oversize(o, d); problem != "" {
 		o.Verdict = &fnhostv1.Outcome_Dead{Dead: &fnhostv1.Dead{Error: &fnhostv1.Error{Type: typeOversize, Message: problem}}}
 	}
+	return o
 }
 
-// part is what one message leaves behind; r may be nil.
+// part is what one further message leaves behind; r may be nil.
 func (r *Reply) part() *fnhostv1.Part {
-	p := &fnhostv1.Part{}
 	if r == nil {
-		return p
+		return &fnhostv1.Part{}
 	}
-	p.Result, p.ContentType = r.Data, strings.ToValidUTF8(r.ContentType, "\uFFFD")
+	return &fnhostv1.Part{Result: r.Data, ContentType: r.contentType(), Emissions: r.emissions()}
+}
+
+func (r *Reply) contentType() string { return strings.ToValidUTF8(r.ContentType, "\uFFFD") }
+
+func (r *Reply) emissions() (all []*fnhostv1.Emission) {
 	for _, e := range r.Emissions {
-		p.Emissions = append(p.Emissions, e.wire())
+		all = append(all, e.wire())
 	}
-	return p
+	return all
 }
 
 func oversize(o *fnhostv1.Outcome, done *fnhostv1.Done) string {
-	parts := append([]*fnhostv1.Part{{Result: done.GetResult(), Emissions: done.GetEmissions()}}, done.GetParts()...)
-	for _, p := range parts {
+	if problem := oversizePart(done); problem != "" {
+		return problem
+	}
+	for _, p := range done.GetParts() {
 		if problem := oversizePart(p); problem != "" {
 			return problem
 		}
 	}
-	if n := proto.Size(o); n > MaxMessageBytes-frameOverhead {
+	if n := wire.OutcomeBytes(o); n > MaxMessageBytes-frameOverhead {
 		return fmt.Sprintf("result, emissions, state and cache writes have %d bytes together, the limit is %d", n, MaxMessageBytes-frameOverhead)
 	}
 	return ""
 }
 
-func oversizePart(p *fnhostv1.Part) string {
+func oversizePart(p interface {
+	GetResult() []byte
+	GetEmissions() []*fnhostv1.Emission
+}) string {
 	if n := len(p.GetResult()); n > MaxDataBytes {
 		return fmt.Sprintf("the result's data has %d bytes, the limit is %d", n, MaxDataBytes)
 	}

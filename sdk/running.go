@@ -16,12 +16,15 @@ import (
 // running is a delivery from its arrival to its outcome.
 type running struct {
 	work     *work
-	delivery *fnhostv1.Delivery
-	message  *Message
+	number   uint64
+	delivery *fnhostv1.Delivery // until the handler runs
+	message  Message
+	more     []*Message // the further ones of a batch
+	replies  [1]*Reply  // of a delivery of one message
+	trace    string
 
-	// Of the handler's run, set when it starts; until then cancel is nil.
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
+	// Of the handler's run, set when it starts; until then started is zero.
+	ctx     handling
 	started time.Time
 
 	mu     sync.Mutex // a handler may read state from several goroutines
@@ -35,29 +38,32 @@ type cached struct {
 	ttl    time.Duration
 }
 
-type runningKey struct{}
-
-// start makes the handler's context, which can be cancelled from now on.
+// start makes the handler's context, which can be ended from now on.
 func (r *running) start(parent context.Context) {
 	r.started = time.Now()
-	r.ctx, r.cancel = context.WithCancelCause(context.WithValue(parent, runningKey{}, r))
+	r.ctx.run, r.ctx.parent = r, parent
+	if ms := r.delivery.GetTimeoutMs(); ms > 0 {
+		r.ctx.deadline = r.started.Add(time.Duration(ms) * time.Millisecond)
+	}
 }
 
-// limit has the context end when the handler's time is over.
-func (r *running) limit() context.CancelFunc {
-	ms := r.delivery.GetTimeoutMs()
-	if ms == 0 {
-		return func() {}
+// read makes the messages of the delivery, and lets go of it: deliveries of one
+// frame are one piece of memory.
+func (r *running) read() {
+	d := r.delivery
+	r.message.read(d)
+	for _, m := range d.GetMore() {
+		more := &Message{}
+		more.read(m)
+		r.more = append(r.more, more)
 	}
-	deadline := r.started.Add(time.Duration(ms) * time.Millisecond)
-	var release context.CancelFunc
-	r.ctx, release = context.WithDeadlineCause(r.ctx, deadline, ErrTimeout)
-	return release
+	r.trace, r.delivery = d.GetTraceparent(), nil
+	d.Reset()
 }
 
 // end ends the context and closes state and cache to stragglers.
 func (r *running) end() {
-	r.cancel(nil)
+	r.ctx.over()
 	r.mu.Lock()
 	r.over = true
 	r.mu.Unlock()
@@ -79,7 +85,7 @@ func TraceParent(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
-	return r.delivery.GetTraceparent()
+	return r.trace
 }
 
 func (r *running) isOver() bool {
@@ -191,7 +197,7 @@ func (r *running) load(ctx context.Context, loads []*fnhostv1.Load) ([]*fnhostv1
 		if err := checkKey(l.GetStateKey() + l.GetCacheKey()); err != nil {
 			return nil, fmt.Errorf("%s: %w", reading(l), err)
 		}
-		l.Delivery = r.delivery.GetNumber()
+		l.Delivery = r.number
 	}
 	answers := make([]*fnhostv1.Loaded, len(loads))
 	for i, answer := range r.work.ask(loads) {
@@ -228,12 +234,12 @@ func checkKey(key string) error {
 func (r *running) writes() (state []*fnhostv1.StateWrite, cache []*fnhostv1.CacheWrite) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, key := range slices.Sorted(maps.Keys(r.states)) {
+	for _, key := range inOrder(r.states) {
 		if w := r.states[key].write(); w != nil {
 			state = append(state, w)
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(r.caches)) {
+	for _, key := range inOrder(r.caches) {
 		c := r.caches[key]
 		w := &fnhostv1.CacheWrite{Key: key, TtlMs: milliseconds(c.ttl)}
 		for _, field := range slices.Sorted(maps.Keys(c.fields)) {
@@ -242,6 +248,14 @@ func (r *running) writes() (state []*fnhostv1.StateWrite, cache []*fnhostv1.Cach
 		cache = append(cache, w)
 	}
 	return state, cache
+}
+
+// inOrder gives the keys of m, sorted.
+func inOrder[V any](m map[string]V) []string {
+	if len(m) == 0 {
+		return nil // most runs write nothing
+	}
+	return slices.Sorted(maps.Keys(m))
 }
 
 func attribute(name, value string) *fnhostv1.Attribute {

@@ -36,6 +36,7 @@ type work struct {
 	queue   []*running          // those that wait to start, in order of arrival
 	workers int
 	waiting int  // workers without a delivery
+	coming  bool // a worker was called and has not come to the queue yet
 	closed  bool // nothing more will start
 
 	requests atomic.Uint64
@@ -83,7 +84,7 @@ func (w *work) accept(deliveries []*fnhostv1.Delivery) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, d := range deliveries {
-		r := &running{work: w, delivery: d}
+		r := &running{work: w, number: d.GetNumber(), delivery: d}
 		switch {
 		case w.closed:
 			w.notStarted(r)
@@ -92,14 +93,14 @@ func (w *work) accept(deliveries []*fnhostv1.Delivery) {
 		default:
 			w.active[d.GetNumber()] = r
 			w.queue = append(w.queue, r)
-			w.wake()
 		}
 	}
+	w.call()
 }
 
 func (w *work) send(r *running, o *fnhostv1.Outcome) {
-	o.Delivery = r.delivery.GetNumber()
-	w.outbox.Put(wire.Item[outgoing]{Value: outgoing{outcome: o}, Bytes: proto.Size(o)})
+	o.Delivery = r.number
+	w.outbox.Put(wire.Item[outgoing]{Value: outgoing{outcome: o}, Bytes: wire.OutcomeBytes(o)})
 }
 
 func (w *work) notStarted(r *running) {
@@ -119,8 +120,8 @@ func (w *work) revoke(cancels []*fnhostv1.Cancel) {
 		r := w.active[c.GetDelivery()]
 		switch {
 		case r == nil:
-		case r.cancel != nil:
-			r.cancel(causeOf(c.GetCause()))
+		case !r.started.IsZero():
+			r.ctx.end(causeOf(c.GetCause()))
 		default:
 			waiting[r] = true
 			delete(w.active, c.GetDelivery())

@@ -1,7 +1,6 @@
 package sdk
 
 import (
-	"context"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -9,27 +8,31 @@ import (
 	"github.com/fnhost/fnhost/sdk/fnhostv1"
 )
 
-// wake finds a worker for one more queued delivery: one that waits, or a new
-// one up to the limit, or else the first that is free. The mutex is held.
-func (w *work) wake() {
+// call calls one more worker to the queue, if there is something in it: one that
+// waits, or a new one up to the limit. Only one is called at a time, and calls the
+// next when it comes: so a handler that blocks lets the next delivery start at
+// once, and handlers that return quickly are all run by a worker that is awake
+// already. The mutex is held.
+func (w *work) call() {
 	switch {
+	case w.coming || len(w.queue) == 0:
+		return
 	case w.waiting > 0:
 		w.waiting--
 		w.ready.Signal()
 	case w.workers < w.limit:
 		w.workers++
 		go w.worker()
+	default:
+		return
 	}
+	w.coming = true
 }
 
 // worker runs one delivery after another.
 func (w *work) worker() {
 	defer w.leave() // also when a handler ends the goroutine
-	for {
-		r := w.next()
-		if r == nil {
-			return
-		}
+	for r := w.first(); r != nil; r = w.next() {
 		w.run(r)
 	}
 }
@@ -39,29 +42,42 @@ func (w *work) leave() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.workers--
-	switch {
-	case len(w.queue) > 0:
-		w.wake()
-	case w.closed && w.workers == 0:
+	w.call()
+	if w.closed && w.workers == 0 {
 		close(w.idle)
 	}
+}
+
+// first is next for a worker that was called.
+func (w *work) first() *running {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.coming = false
+	return w.take()
 }
 
 // next waits for a delivery and starts it, nil when there will be none.
 func (w *work) next() *running {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.take()
+}
+
+// take is next; the mutex is held, but not while it waits.
+func (w *work) take() *running {
 	for len(w.queue) == 0 {
 		if w.closed {
 			return nil
 		}
 		w.waiting++
 		w.ready.Wait()
+		w.coming = false
 	}
 	r := w.queue[0]
 	w.queue[0] = nil
 	w.queue = w.queue[1:]
 	r.start(w.ctx)
+	w.call()
 	return r
 }
 
@@ -73,36 +89,30 @@ func (w *work) run(r *running) {
 		err      error
 		returned bool
 	)
-	defer r.limit()() // the last to run: the outcome asks why the context ended
 	defer func() {
 		if !returned {
 			err = &panicError{value: recover(), stack: string(debug.Stack())}
 		}
 		w.finish(r, replies, err)
 	}()
-	r.message = newMessage(r.delivery)
+	r.read()
 	replies, err = r.handle(w.handler)
 	returned = true
 }
 
 // handle calls the handler with the message, or the messages, of the delivery,
 // and gives a reply for each.
-func (r *running) handle(h Handler) ([]*Reply, error) {
-	more := r.delivery.GetMore()
-	if len(more) == 0 {
-		reply, err := h.Handle(r.ctx, r.message)
-		return []*Reply{reply}, err
+func (r *running) handle(h Handler) (_ []*Reply, err error) {
+	if len(r.more) == 0 {
+		r.replies[0], err = h.Handle(&r.ctx, &r.message)
+		return r.replies[:], err
 	}
+	messages := append([]*Message{&r.message}, r.more...)
 	batch, ok := h.(BatchHandler)
 	if !ok {
-		return nil, fmt.Errorf("%d messages came at once, and the handler takes one", 1+len(more))
+		return nil, fmt.Errorf("%d messages came at once, and the handler takes one", len(messages))
 	}
-	messages := make([]*Message, 0, 1+len(more))
-	messages = append(messages, r.message)
-	for _, d := range more {
-		messages = append(messages, newMessage(d))
-	}
-	reply, err := batch.HandleBatch(r.ctx, messages)
+	reply, err := batch.HandleBatch(&r.ctx, messages)
 	switch {
 	case err != nil:
 		return nil, err
@@ -120,7 +130,7 @@ func (w *work) finish(r *running, replies []*Reply, err error) {
 	r.end()
 	o.HandlerUs = uint64(took.Microseconds())
 	w.mu.Lock()
-	delete(w.active, r.delivery.GetNumber())
+	delete(w.active, r.number)
 	w.mu.Unlock()
 	w.send(r, o)
 }
@@ -134,7 +144,10 @@ func (r *running) judge(replies []*Reply, err error) (o *fnhostv1.Outcome) {
 			failed(o, &panicError{value: v, stack: string(debug.Stack())})
 		}
 	}()
-	return r.outcome(replies, err, context.Cause(r.ctx))
+	if err == nil {
+		return r.done(replies)
+	}
+	return r.failure(err)
 }
 
 // close lets no further delivery in; those that are queued still start.
@@ -149,7 +162,7 @@ func (w *work) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, r := range w.queue {
-		delete(w.active, r.delivery.GetNumber())
+		delete(w.active, r.number)
 		w.notStarted(r)
 	}
 	w.queue = nil

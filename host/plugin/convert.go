@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"time"
+	"unsafe"
 
 	"github.com/fnhost/fnhost/host/delivery"
 	"github.com/fnhost/fnhost/sdk/fnhostv1"
@@ -14,30 +15,48 @@ import (
 // errNoVerdict is a breach of the contract: the verdict is always set.
 var errNoVerdict = errors.New("an outcome without a verdict")
 
-// toWire writes a delivery as the function gets it.
-func toWire(d *delivery.Delivery) *fnhostv1.Delivery {
-	wire := &fnhostv1.Delivery{
-		Number: d.Number, Stream: d.Stream, EntryId: d.Entry.ID,
-		Attributes: attributesOf(d.Message.Attributes), Data: []byte(d.Message.Data),
-		Attempt: uint32(d.Grant.Attempt), Fence: d.Grant.Fence,
-		TimeoutMs: toMillis(d.Timeout), Traceparent: d.Trace,
+// toWire writes deliveries as the function gets them. They are allocated together
+// and share the text of the originals, which must not change: strings do not.
+func toWire(deliveries []*delivery.Delivery) []*fnhostv1.Delivery {
+	memory, wire := make([]fnhostv1.Delivery, len(deliveries)), make([]*fnhostv1.Delivery, len(deliveries))
+	fields := 0
+	for _, d := range deliveries {
+		fields += len(d.Message.Attributes)
 	}
-	for _, more := range d.More {
-		wire.More = append(wire.More, toWire(more))
+	attributes := make([]fnhostv1.Attribute, fields/2)
+	pointers := make([]*fnhostv1.Attribute, fields/2)
+	for i, d := range deliveries {
+		w, n := &memory[i], len(d.Message.Attributes)/2
+		w.Number, w.Stream, w.EntryId, w.Data = d.Number, d.Stream, d.Entry.ID, bytesOf(d.Message.Data)
+		w.Attempt, w.Fence = uint32(d.Grant.Attempt), d.Grant.Fence
+		w.TimeoutMs, w.Traceparent = toMillis(d.Timeout), d.Trace
+		w.Attributes = pair(d.Message.Attributes, attributes[:n], pointers[:n:n])
+		attributes, pointers = attributes[n:], pointers[n:]
+		if len(d.More) > 0 {
+			w.More = toWire(d.More)
+		}
+		wire[i] = w
 	}
 	return wire
 }
 
 // attributesOf pairs names and values that come in turn.
 func attributesOf(fields []string) []*fnhostv1.Attribute {
-	pairs := make([]fnhostv1.Attribute, len(fields)/2)
-	attributes := make([]*fnhostv1.Attribute, len(pairs))
-	for i := range pairs {
-		pairs[i].Name, pairs[i].Value = []byte(fields[2*i]), []byte(fields[2*i+1])
-		attributes[i] = &pairs[i]
-	}
-	return attributes
+	n := len(fields) / 2
+	return pair(fields, make([]fnhostv1.Attribute, n), make([]*fnhostv1.Attribute, n))
 }
+
+// pair pairs names and values in memory for as many, and gives the pointers to it.
+func pair(fields []string, memory []fnhostv1.Attribute, pointers []*fnhostv1.Attribute) []*fnhostv1.Attribute {
+	for i := range pointers {
+		memory[i].Name, memory[i].Value = bytesOf(fields[2*i]), bytesOf(fields[2*i+1])
+		pointers[i] = &memory[i]
+	}
+	return pointers
+}
+
+// bytesOf gives text as bytes, which must not be changed, without a copy.
+func bytesOf(text string) []byte { return unsafe.Slice(unsafe.StringData(text), len(text)) }
 
 func fieldsOf(attributes []*fnhostv1.Attribute) []string {
 	fields := make([]string, 0, 2*len(attributes)+2) // an emission adds its data

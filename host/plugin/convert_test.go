@@ -30,12 +30,12 @@ func TestToWire(t *testing.T) {
 		Attributes: []*fnhostv1.Attribute{attribute("b", "2"), attribute("type", "rag.query"), attribute("a", "\x00")},
 		Data:       []byte("\xff{}"),
 	}
-	if got := toWire(d); !proto.Equal(got, want) {
+	if got := toWire([]*delivery.Delivery{d})[0]; !proto.Equal(got, want) {
 		t.Errorf("%v", got)
 	}
 	d.More = []*delivery.Delivery{{Stream: "rag:tasks", Entry: delivery.Entry{ID: "5-2"}, Grant: delivery.Grant{Fence: 10, Attempt: 1}, Message: delivery.Message{Data: "2"}}}
 	want.More = []*fnhostv1.Delivery{{Stream: "rag:tasks", EntryId: "5-2", Fence: 10, Attempt: 1, Data: []byte("2")}}
-	if got := toWire(d); !proto.Equal(got, want) {
+	if got := toWire([]*delivery.Delivery{d})[0]; !proto.Equal(got, want) {
 		t.Errorf("a batch: %v", got)
 	}
 }

@@ -413,6 +413,14 @@ func TestBreaches(t *testing.T) {
 		}
 		eventually(t, "the next generation", func() bool { return f.Info().Generation == 2 })
 	})
+	t.Run("outcomes before the one without a verdict count", func(t *testing.T) {
+		t.Parallel()
+		f, s := one(t, "raw", Options{})
+		f.Deliver([]*delivery.Delivery{message(1, "", "wait"), message(2, "", "done and no verdict")})
+		if r := s.wait(t, 2); r[1].Verdict != delivery.Done || r[2].Verdict != delivery.Died {
+			t.Errorf("%+v", r)
+		}
+	})
 	t.Run("unknown", func(t *testing.T) {
 		t.Parallel()
 		var seen observed

@@ -102,10 +102,7 @@ func (g *generation) healthy(ctx context.Context) error {
 // deliver takes deliveries, all or none; it takes none when the generation has
 // ended. The order of arrival is that in which the stream carries them.
 func (g *generation) deliver(deliveries []*delivery.Delivery) bool {
-	wire := make([]*fnhostv1.Delivery, len(deliveries))
-	for i, d := range deliveries {
-		wire[i] = toWire(d)
-	}
+	wire := toWire(deliveries)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.ended {
@@ -141,21 +138,25 @@ func (g *generation) loaded(answers []delivery.Loaded) {
 // Outcomes is called from the stream's read loop.
 func (g *generation) Outcomes(outcomes []*fnhostv1.Outcome) {
 	replies := make([]delivery.Reply, 0, len(outcomes))
+	var broken error
 	for _, o := range outcomes {
 		reply, err := fromWire(o)
-		switch {
-		case err != nil:
-			g.breach("no verdict", err.Error())
-			g.kill(err.Error())
-			return // this one and the rest are undecided
-		case !g.settle(reply.Number):
-			g.breach("unknown delivery", fmt.Sprintf("an outcome for delivery %d, which is unknown or has one", reply.Number))
-			continue
+		if err != nil {
+			broken = err // this one and the rest are undecided
+			break
 		}
 		reply.Plugin = g.plugin
 		replies = append(replies, reply)
 	}
+	replies, unknown := g.settle(replies)
+	for _, number := range unknown {
+		g.breach("unknown delivery", fmt.Sprintf("an outcome for delivery %d, which is unknown or has one", number))
+	}
 	g.reply(replies)
+	if broken != nil {
+		g.breach("no verdict", broken.Error())
+		g.kill(broken.Error())
+	}
 }
 
 func (g *generation) breach(kind, seen string) {
@@ -163,13 +164,21 @@ func (g *generation) breach(kind, seen string) {
 	g.protocol(kind)
 }
 
-// settle notes that a delivery has its outcome; false if it is not out.
-func (g *generation) settle(number uint64) bool {
+// settle notes that deliveries have their outcomes, and keeps the replies of those
+// that were out.
+func (g *generation) settle(replies []delivery.Reply) (known []delivery.Reply, unknown []uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	_, ok := g.out[number]
-	delete(g.out, number)
-	return ok
+	known = replies[:0]
+	for _, r := range replies {
+		if _, ok := g.out[r.Number]; !ok {
+			unknown = append(unknown, r.Number)
+			continue
+		}
+		delete(g.out, r.Number)
+		known = append(known, r)
+	}
+	return known, unknown
 }
 
 func (g *generation) reply(replies []delivery.Reply) {

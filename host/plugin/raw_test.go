@@ -65,6 +65,8 @@ func (raw) Work(stream grpc.BidiStreamingServer[fnhostv1.HostFrame, fnhostv1.Fun
 			switch string(d.GetData()) {
 			case "no verdict":
 				outcomes = append(outcomes, &fnhostv1.Outcome{Delivery: d.GetNumber()})
+			case "done and no verdict":
+				outcomes = append(outcomes, done(d.GetNumber()-1), &fnhostv1.Outcome{Delivery: d.GetNumber()})
 			case "twice and unknown":
 				outcomes = append(outcomes, done(d.GetNumber()), done(d.GetNumber()), done(1<<40))
 			case "end the stream":

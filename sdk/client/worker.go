@@ -56,7 +56,7 @@ type outgoing struct {
 // or ctx ends. There is one for each process, after Configure.
 func Work(ctx context.Context, conn grpc.ClientConnInterface, sink Sink) (*Worker, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	stream, err := fnhostv1.NewFunctionClient(conn).Work(ctx, callOptions()...)
+	stream, err := fnhostv1.NewFunctionClient(conn).Work(ctx, append(callOptions(), grpc.ForceCodecV2(wire.Codec()))...)
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("opening the function's stream: %w", err)
@@ -79,7 +79,7 @@ func (w *Worker) Deliver(deliveries ...*fnhostv1.Delivery) {
 		if !utf8.ValidString(d.GetTraceparent()) {
 			d.Traceparent = "" // it came in a message, and is no trace context
 		}
-		items[i] = wire.Item[outgoing]{Value: outgoing{deliver: d}, Bytes: proto.Size(d)}
+		items[i] = wire.Item[outgoing]{Value: outgoing{deliver: d}, Bytes: wire.DeliveryBytes(d)}
 	}
 	w.outbox.Put(items...)
 }
