@@ -60,6 +60,8 @@ type Host struct {
 	fatal      chan error    // what ended the host by itself
 	loaded     chan struct{} // closed when every plugin has been tried
 
+	pluginEnded chan struct{} // some plugin has
+
 	mu      sync.Mutex
 	roles   []*role
 	started []lifecycle.Part
@@ -73,7 +75,7 @@ func New(cfg *config.Config, options Options) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{cfg: cfg, options: options, log: cmp.Or(options.Logger, slog.Default()), fatal: make(chan error, 1), loaded: make(chan struct{}), waiting: "the host is starting"}
-	h.consumer = consumerName()
+	h.consumer, h.pluginEnded = consumerName(), make(chan struct{}, 1)
 	topo, err := cfg.Topology()
 	if err != nil {
 		return nil, err
@@ -306,7 +308,7 @@ func (h *Host) wait(reason string) {
 func (h *Host) pluginOptions() plugin.Options {
 	return plugin.Options{
 		Dir: h.cfg.PluginDir, Files: h.options.PluginFiles, StateDir: h.cfg.StateDir, HostVersion: h.options.Version,
-		Concurrency: h.cfg.Concurrency, Logger: h.log, Observer: pluginMetrics{h.metrics},
+		Concurrency: h.cfg.Concurrency, Logger: h.log, Observer: pluginMetrics{h.metrics, h.pluginEnded},
 		Role: func(role string) plugin.RoleOptions {
 			said := h.cfg.Roles[role]
 			options := plugin.RoleOptions{Settings: said.Plugin.Settings, SHA256: said.Plugin.SHA256}

@@ -13,8 +13,10 @@ import (
 	"github.com/fnhost/fnhost/host/topology"
 )
 
-// healthEvery is how often the host looks at its roles; it asks Redis nothing.
-const healthEvery = 200 * time.Millisecond
+// healthEvery is how often the host looks at its roles while one of them does not
+// serve, and calmEvery while all do: of a plugin's end it hears at once. It asks
+// Redis nothing.
+const healthEvery, calmEvery = 200 * time.Millisecond, time.Second
 
 // RoleStatus is how a role does.
 type RoleStatus struct {
@@ -124,28 +126,37 @@ func (h *Host) healthyRoles() []string {
 // watchHealth notes changes of the roles' states for ops:health, heartbeats and
 // metrics.
 func (h *Host) watchHealth(ctx context.Context) {
-	ticker := time.NewTicker(healthEvery)
-	defer ticker.Stop()
+	next := time.NewTimer(healthEvery)
+	defer next.Stop()
 	seen := map[string]ops.State{}
 	for {
-		if h.noteStates(seen) && h.heartbeats != nil {
+		changed, calm := h.noteStates(seen)
+		if changed && h.heartbeats != nil {
 			h.heartbeats.Poke()
+		}
+		if calm {
+			next.Reset(calmEvery)
+		} else {
+			next.Reset(healthEvery)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-h.pluginEnded:
+		case <-next.C:
 		}
 	}
 }
 
-// noteStates says whether any role's state has changed.
-func (h *Host) noteStates(seen map[string]ops.State) (changed bool) {
+// noteStates says whether any role's state has changed, and whether all serve.
+func (h *Host) noteStates(seen map[string]ops.State) (changed, calm bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	calm = true
 	for _, r := range h.roles {
 		info := r.function.Info()
 		state, reason := h.stateOf(r, info)
+		calm = calm && state == ops.Serving
 		if seen[r.name] == state {
 			continue
 		}
@@ -159,19 +170,31 @@ func (h *Host) noteStates(seen map[string]ops.State) (changed bool) {
 			metrics.PluginUp(delivery.Plugin{Name: info.Name, Version: info.Version, SHA256: info.SHA256, PID: info.PID})
 		}
 	}
-	return changed
+	return changed, calm
 }
 
-// pluginMetrics tells the metrics what happens to plugins.
-type pluginMetrics struct{ metrics *telemetry.Metrics }
+// pluginMetrics tells the metrics what happens to plugins, and the host that one
+// has ended.
+type pluginMetrics struct {
+	metrics *telemetry.Metrics
+	ended   chan<- struct{}
+}
 
 func (m pluginMetrics) PluginStarted(role string, took time.Duration) {
 	m.metrics.Role(role).PluginStarted(took)
 }
 
-func (m pluginMetrics) PluginStartFailed(role string)    { m.metrics.Role(role).PluginExited("rejected") }
-func (m pluginMetrics) PluginExited(role, reason string) { m.metrics.Role(role).PluginExited(reason) }
-func (m pluginMetrics) PluginBreach(string, string)      {} // logged by the generation
+func (m pluginMetrics) PluginStartFailed(role string) { m.metrics.Role(role).PluginExited("rejected") }
+
+func (m pluginMetrics) PluginExited(role, reason string) {
+	m.metrics.Role(role).PluginExited(reason)
+	select {
+	case m.ended <- struct{}{}:
+	default:
+	}
+}
+
+func (m pluginMetrics) PluginBreach(string, string) {} // logged by the generation
 func (m pluginMetrics) PluginOutputSuppressed(string, int) {
 	// the log says how many lines were left out
 }

@@ -223,6 +223,17 @@ func (l *fakeLog) HandBack(_ context.Context, held []delivery.Held) error {
 	return nil
 }
 
+func (l *fakeLog) AwaitReclaim(ctx context.Context) error {
+	second := time.NewTimer(time.Second)
+	defer second.Stop()
+	select {
+	case <-second.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 func (l *fakeLog) Reclaim(context.Context, func(string) bool, int) ([]delivery.Reclaimed, []string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -7,20 +7,9 @@ import (
 	"github.com/fnhost/fnhost/host/delivery"
 )
 
-// reclaimEvery is how often a subscription looks for what nobody renews.
-const reclaimEvery = time.Second
-
 // renew keeps the leases of everything held, waiting or running.
 func (r *Role) renew(ctx context.Context) {
-	ticker := time.NewTicker(r.cfg.Lease / 3)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		case <-r.renewC:
-		}
+	r.whileHeld(ctx, &r.renews, r.cfg.Lease/3, r.renewC, func(time.Time) {
 		renewed := true
 		for _, sub := range r.subs {
 			renewed = r.renewHeld(ctx, sub) && renewed
@@ -28,7 +17,7 @@ func (r *Role) renew(ctx context.Context) {
 		if renewed { // else what is too old to start waits for the next round
 			r.pump()
 		}
-	}
+	})
 }
 
 func (r *Role) renewHeld(ctx context.Context, sub *subscription) (renewed bool) {
@@ -97,16 +86,14 @@ func (r *Role) loseLease(it *item) (number uint64, running bool) {
 	return 0, false
 }
 
-// reclaim takes over, every second, what was handed back and what nobody has
-// renewed for a lease; the log knows when lapsed leases may not be judged yet.
+// reclaim takes over, within a second, what was handed back and what nobody has
+// renewed for a lease; the log knows when to look, and when lapsed leases may not
+// be judged yet.
 func (r *Role) reclaim(ctx context.Context, sub *subscription) {
-	ticker := time.NewTicker(reclaimEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
+	for ctx.Err() == nil {
+		if err := sub.Log.AwaitReclaim(ctx); err != nil {
+			r.store(sub, "reclaim", err)
+			continue
 		}
 		for ctx.Err() == nil && r.reclaimOnce(ctx, sub) { // one look takes a bounded number
 		}

@@ -29,6 +29,10 @@ type Log interface {
 	Rerun(ctx context.Context, reruns []delivery.Rerun) ([]delivery.Lease, error)
 	// HandBack gives up leases so that another host may take the messages at once.
 	HandBack(ctx context.Context, held []delivery.Held) error
+	// AwaitReclaim waits until Reclaim may find something: at most about a second
+	// longer than there is nothing, and again and again while there is something
+	// left. An error is the store's, about one a second, or ctx's.
+	AwaitReclaim(ctx context.Context) error
 	// Reclaim takes over what nobody has renewed for a lease, and what was
 	// parked and is due; skip names what we hold. It looks at a bounded part of
 	// the group and remembers where it was. lost are entries that were deleted

@@ -194,6 +194,8 @@ func (r *Role) hold(sub *subscription, entry delivery.Entry, grant delivery.Gran
 	it := &item{sub: sub, bytes: entry.Bytes(), d: &delivery.Delivery{Stream: sub.Stream, Entry: entry, Grant: grant}}
 	sub.held[entry.ID] = it
 	sub.bytes += it.bytes
+	r.renews.begin()
+	r.watches.begin()
 	return it
 }
 

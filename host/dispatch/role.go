@@ -65,6 +65,8 @@ type Role struct {
 	workers sync.WaitGroup
 	timerC  chan struct{} // the delays have changed
 	renewC  chan struct{} // a lease is too old to start under
+	renews  beat
+	watches beat
 
 	mu       sync.Mutex
 	window   window
@@ -99,7 +101,7 @@ type subscription struct {
 func New(cfg Config) *Role {
 	r := &Role{
 		cfg: cfg, log: cfg.Logger.With("role", cfg.Role),
-		timerC: make(chan struct{}, 1), renewC: make(chan struct{}, 1),
+		timerC: make(chan struct{}, 1), renewC: make(chan struct{}, 1), renews: newBeat(), watches: newBeat(),
 		out: map[uint64]*item{}, order: list.New(), lanes: map[string][]*item{}, suspects: suspects{ran: noProcess},
 		emptied: make(chan struct{}),
 	}

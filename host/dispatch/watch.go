@@ -33,19 +33,12 @@ func (r *Role) quarantined() <-chan struct{} {
 // cancellation, which only the end of their process can stop. Their neighbours
 // are not charged for that.
 func (r *Role) watch(ctx context.Context) {
-	ticker := time.NewTicker(max(r.cfg.Grace/5, 10*time.Millisecond))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-ticker.C:
-			if id := r.findOvertime(now); id != "" {
-				r.cfg.Function.Kill(r.whyKilled(id))
-			}
-			r.killSuspect(now)
+	r.whileHeld(ctx, &r.watches, max(r.cfg.Grace/5, 10*time.Millisecond), nil, func(now time.Time) {
+		if id := r.findOvertime(now); id != "" {
+			r.cfg.Function.Kill(r.whyKilled(id))
 		}
-	}
+		r.killSuspect(now)
+	})
 }
 
 // findOvertime marks the messages that ran too long, and gives the id of one.

@@ -46,6 +46,7 @@ type Client struct {
 	lines    lines // of commands
 	renewals *redis.Client
 	waits    *redis.Client // blocking reads without a group
+	lookout  lookout
 
 	mu      sync.Mutex
 	readers []*redis.Client
@@ -125,6 +126,7 @@ func (c *Client) Ping(ctx context.Context) error {
 
 // Close closes all connections; what still waits on one fails.
 func (c *Client) Close() error {
+	c.lookout.close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {

@@ -79,6 +79,9 @@ type Log struct {
 	since  time.Time     // since when Redis has answered without a break
 	full   time.Time     // when Redis last was out of memory
 	again  string        // up to this id the group hands out for the second time; empty: it does not
+
+	looked, scanned string // the group's state at the last look, and at that before the last scan; see lookout.go
+	scannedAt       time.Time
 }
 
 // Log gives the log of a subscription. It is closed with the client.

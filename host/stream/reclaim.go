@@ -27,6 +27,7 @@ const (
 // outcome. While Redis is out of memory nothing is taken over; for a lease after the start, and after Redis could not be reached,
 // leases that lapsed are left alone: their owners could not renew them either.
 func (l *Log) Reclaim(ctx context.Context, skip func(id string) bool, room int) (taken []delivery.Reclaimed, lost []string, err error) {
+	defer func() { l.noteScan(err) }()
 	found, err := l.scan(ctx, skip)
 	if err != nil {
 		return nil, nil, l.failed(ctx, err, "look for messages to take over")

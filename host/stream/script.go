@@ -17,6 +17,7 @@ var (
 	rerunScript    = load("rerun", true)
 	handBackScript = load("handback", true)
 	commitScript   = load("commit", true)
+	lookScript     = load("look", false)
 	scanScript     = load("scan", true)
 	takeoverScript = load("takeover", true)
 	groupScript    = load("group", false)

@@ -1,4 +1,4 @@
--- SCAN: what could be taken over, and the floor; the one request of an idle second.
+-- SCAN: what could be taken over, and the floor. It is run where LOOK has found a reason.
 --   KEYS[2]  the floor           KEYS[3]  the index of delayed messages
 --   KEYS[4]  the reach: the highest id that the group ever handed out
 --   ARGV[3]  lease, ms           ARGV[4]  consumer that holds delayed messages
