@@ -31,6 +31,7 @@ setup: ## install what the tests need and the machine lacks (redis-server)
 test: setup format ## run all tests, with the race detector
 	go test -race -timeout 10m ./...
 	cd bench && go test -race -short -timeout 5m ./conformance && go test -short -timeout 5m -run 'TestPubSub$$/TestReconnect' ./conformance
+	cd bench && go test -short -timeout 5m .
 
 .PHONY: accept
 accept: setup build ## run the acceptance on data that is not in the repository: make accept TESTDATA=DIR
@@ -58,6 +59,10 @@ conformance: setup ## run the Pub/Sub suite of watermill at length over the mess
 .PHONY: bench
 bench: ## measure fnhost beside its peers (an hour; needs a quiet machine) and write docs/performance.md
 	cd bench && go run . -o ../docs/performance.md -json ../bin/performance.json
+
+.PHONY: bench-check
+bench-check: setup ## say whether fnhost has become slower beside the floor than bench/baseline.json says (3 minutes; UPDATE=1 writes it)
+	cd bench && go run . check $(if $(UPDATE),-update)
 
 .PHONY: lint
 lint: format ## run the linters

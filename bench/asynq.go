@@ -49,10 +49,10 @@ func (asynqQueue) Publish(ctx context.Context, rdb *redis.Client, payload string
 	return keys, errors.Join(errs...)
 }
 
-func (a asynqQueue) Command(s Site) *exec.Cmd { return self(s, a.Name()) }
+func (a asynqQueue) Commands(s Site) ([]*exec.Cmd, error) { return self(s, a.Name()), nil }
 
-func (asynqQueue) Results() string  { return resultsKey }
-func (asynqQueue) KeyField() string { return "id" }
+func (asynqQueue) Results() []string { return []string{resultsKey} }
+func (asynqQueue) KeyField() string  { return "id" }
 
 // run works until ctx ends.
 func (asynqQueue) run(ctx context.Context, addr string, purpose Purpose) error {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Binaries are what the contenders run.
@@ -16,46 +18,56 @@ type Binaries struct {
 	Self    string // this program
 	Fnhost  string
 	Plugins string // directory with examples/echo
+	Echo    string // bench/echo, which takes its role from its file's name
 }
 
-// binaries are those in a directory that was given, or else what build builds.
+// binaries builds what the contenders run: fnhost and examples/echo in their own
+// module, and so with its versions of everything, unless a directory with them is
+// given; and bench/echo.
 func binaries(ctx context.Context, given, dir string) (Binaries, error) {
-	if given == "" {
-		return build(ctx, dir)
-	}
 	self, err := os.Executable()
 	if err != nil {
 		return Binaries{}, err
 	}
-	given, err = filepath.Abs(given) // they run in directories of their own
-	return Binaries{Self: self, Fnhost: filepath.Join(given, "fnhost"), Plugins: filepath.Join(given, "plugins")}, err
+	b := Binaries{Self: self, Fnhost: filepath.Join(dir, "fnhost"), Plugins: filepath.Join(dir, "plugins"), Echo: filepath.Join(dir, "echo")}
+	own, err := module(ctx)
+	if err != nil {
+		return b, err
+	}
+	if err := build(ctx, own, "./echo", b.Echo); err != nil {
+		return b, err
+	}
+	if given != "" {
+		given, err = filepath.Abs(given) // they run in directories of their own
+		b.Fnhost, b.Plugins = filepath.Join(given, "fnhost"), filepath.Join(given, "plugins")
+		return b, err
+	}
+	if err := build(ctx, filepath.Dir(own), "./cmd/fnhost", b.Fnhost); err != nil {
+		return b, err
+	}
+	return b, build(ctx, filepath.Dir(own), "./examples/echo", filepath.Join(b.Plugins, "echo"))
 }
 
-// build builds fnhost and examples/echo, in their own module and so with its
-// versions of everything.
-func build(ctx context.Context, dir string) (Binaries, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return Binaries{}, err
-	}
-	b := Binaries{Self: self, Fnhost: filepath.Join(dir, "fnhost"), Plugins: filepath.Join(dir, "plugins")}
+// module is the folder of our own module.
+func module(ctx context.Context) (string, error) {
 	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
-		return b, fmt.Errorf("finding our own module: %w", err)
+		return "", fmt.Errorf("finding our own module: %w", err)
 	}
 	file := strings.TrimSpace(string(mod))
 	if file == "" || file == os.DevNull {
-		return b, errors.New("run this in the folder bench: fnhost is built from the module above it")
+		return "", errors.New("run this in the folder bench: fnhost is built from the module above it")
 	}
-	root := filepath.Join(filepath.Dir(file), "..")
-	for pkg, out := range map[string]string{"./cmd/fnhost": b.Fnhost, "./examples/echo": filepath.Join(b.Plugins, "echo")} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-o", out, pkg)
-		cmd.Dir = root
-		if said, err := cmd.CombinedOutput(); err != nil {
-			return b, fmt.Errorf("building %s: %w\n%s", pkg, err, said)
-		}
+	return filepath.Dir(file), nil
+}
+
+func build(ctx context.Context, module, pkg, out string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", out, pkg)
+	cmd.Dir = module
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s: %w\n%s", pkg, err, said)
 	}
-	return b, nil
+	return nil
 }
 
 // A Run is one scenario with one contender, once.
@@ -66,6 +78,7 @@ type Run struct {
 	Values    map[string]float64 `json:"values"` // by the name of the metric
 	Commands  map[string]float64 `json:"commands_per_1000_messages,omitempty"`
 	Micros    map[string]float64 `json:"redis_us_per_message,omitempty"` // a script's include what it called
+	Requests  map[string]float64 `json:"requests_per_second,omitempty"`
 	Problem   string             `json:"problem,omitempty"`
 }
 
@@ -99,6 +112,9 @@ type Scenario interface {
 	Title() string
 	Purpose() Purpose
 	Metrics() []Metric
+	// Contenders are those that take part, of all that were chosen or of its own;
+	// ratios are to the first.
+	Contenders(chosen []Contender) []Contender
 	Run(ctx context.Context, b *bed, c Contender) (Run, error)
 }
 
@@ -120,17 +136,42 @@ func run(ctx context.Context, bin Binaries, s Scenario, c Contender, round int) 
 	return r
 }
 
+// start starts the contender's processes.
+func (b *bed) start(c Contender) (crew, error) {
+	cmds, err := c.Commands(b.site)
+	if err != nil {
+		return nil, err
+	}
+	return startCrew(cmds)
+}
+
+// done is how many messages the contender has answered.
+func (b *bed) done(ctx context.Context, c Contender) (n int64, err error) {
+	keys := c.Results()
+	lengths := make([]*redis.IntCmd, len(keys))
+	_, err = b.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, key := range keys {
+			lengths[i] = p.XLen(ctx, key)
+		}
+		return nil
+	})
+	for _, length := range lengths {
+		n += length.Val()
+	}
+	return n, err
+}
+
 // answered waits until the contender has answered n messages.
-func (b *bed) answered(ctx context.Context, c Contender, p *process, n int64) error {
+func (b *bed) answered(ctx context.Context, c Contender, p crew, n int64) error {
 	err := eventually(ctx, 2*time.Millisecond, func() (bool, error) {
-		done, err := b.rdb.XLen(ctx, c.Results()).Result()
+		done, err := b.done(ctx, c)
 		if err == nil {
 			err = p.ended()
 		}
 		return done >= n, err
 	})
 	if err != nil {
-		return fmt.Errorf("waiting for %d answers: %w; it said:\n%s", n, err, p.output.String())
+		return fmt.Errorf("waiting for %d answers: %w; it said:\n%s", n, err, p.output())
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os/exec"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -35,10 +36,10 @@ type Contender interface {
 	// Publish queues n messages with the payload, and gives the key of each, by
 	// which its result is known.
 	Publish(ctx context.Context, rdb *redis.Client, payload string, n int) (keys []string, err error)
-	// Command is the process that does the work; it ends on SIGTERM.
-	Command(s Site) *exec.Cmd
-	// Results is the key of the results stream.
-	Results() string
+	// Commands are the processes that do the work; they end on SIGTERM.
+	Commands(s Site) ([]*exec.Cmd, error)
+	// Results are the keys of the results streams.
+	Results() []string
 	// KeyField is the field of a result entry that holds the message's key.
 	KeyField() string
 }
@@ -62,6 +63,15 @@ func contenders() []Contender {
 		watermillStream{},
 		asynqQueue{},
 	}
+}
+
+// distinct leaves out variants of which the plain form is there as well: they say
+// nothing new but of drains.
+func distinct(chosen []Contender) []Contender {
+	plain := map[string]string{"floor-lean": "floor", "fnhost-defaults": "fnhost"}
+	return slices.DeleteFunc(slices.Clone(chosen), func(c Contender) bool {
+		return slices.ContainsFunc(chosen, func(other Contender) bool { return other.Name() == plain[c.Name()] })
+	})
 }
 
 // publishFields adds n entries with the fields in one round trip for each
@@ -92,9 +102,9 @@ func task(payload string) func(int) []any {
 	return func(int) []any { return []any{"type", "bench.echo", "data", payload} }
 }
 
-// self is this program again, as the process of a contender.
-func self(s Site, contender string) *exec.Cmd {
+// self is this program again, as the one process of a contender.
+func self(s Site, contender string) []*exec.Cmd {
 	cmd := exec.Command(s.Bin.Self, "child", contender, s.Addr, string(s.Purpose))
 	cmd.Dir = s.Dir
-	return cmd
+	return []*exec.Cmd{cmd}
 }

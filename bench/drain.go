@@ -20,9 +20,11 @@ func (d drain) Title() string {
 	return fmt.Sprintf("Drain of a backlog: %d messages of %d bytes", d.count, d.size)
 }
 
+func (drain) Contenders(chosen []Contender) []Contender { return chosen }
+
 func (drain) Metrics() []Metric {
 	return []Metric{
-		{Name: "msg_per_s", Title: "msg/s", Decimals: 0, Ratio: true},
+		{Name: "msg_per_s", Title: "msg/s", Decimals: 0, Ratio: true, Plot: true},
 		{Name: "cpu", Title: "CPU s/100k, all", Decimals: 2, Ratio: true},
 		{Name: "host_cpu", Title: "host CPU s/100k", Decimals: 2},
 		{Name: "plugin_cpu", Title: "plugin CPU s/100k", Decimals: 2},
@@ -38,7 +40,7 @@ func (d drain) Run(ctx context.Context, b *bed, c Contender) (Run, error) {
 	if _, err := c.Publish(ctx, b.rdb, strings.Repeat("x", d.size), d.count); err != nil {
 		return Run{}, fmt.Errorf("filling the backlog: %w", err)
 	}
-	p, err := start(c.Command(b.site))
+	p, err := b.start(c)
 	if err != nil {
 		return Run{}, err
 	}
@@ -50,7 +52,7 @@ func (d drain) Run(ctx context.Context, b *bed, c Contender) (Run, error) {
 	return r, b.exactly(ctx, c, int64(d.count))
 }
 
-func (d drain) measure(ctx context.Context, b *bed, c Contender, p *process) (Run, error) {
+func (d drain) measure(ctx context.Context, b *bed, c Contender, p crew) (Run, error) {
 	if err := b.answered(ctx, c, p, 1); err != nil {
 		return Run{}, err
 	}
@@ -59,7 +61,7 @@ func (d drain) measure(ctx context.Context, b *bed, c Contender, p *process) (Ru
 		return Run{}, err
 	}
 	used, begun := usageOf(p, b.process), time.Now()
-	first, err := b.rdb.XLen(ctx, c.Results()).Result()
+	first, err := b.done(ctx, c)
 	if err != nil {
 		return Run{}, err
 	}
@@ -79,8 +81,7 @@ func (d drain) measure(ctx context.Context, b *bed, c Contender, p *process) (Ru
 	return d.result(n, took, used, after, now.since(counted, polls), p), nil
 }
 
-func (drain) result(n float64, took time.Duration, before, after usage, did count, p *process) Run {
-	pid := p.cmd.Process.Pid
+func (drain) result(n float64, took time.Duration, before, after usage, did count, p crew) Run {
 	r := Run{Commands: map[string]float64{}, Micros: map[string]float64{}, Values: map[string]float64{
 		"msg_per_s":       n / took.Seconds(),
 		"cpu":             (after.all() - before.all()) / n * 1e5,
@@ -89,8 +90,8 @@ func (drain) result(n float64, took time.Duration, before, after usage, did coun
 		"redis_cpu":       (after.redis - before.redis) / n * 1e5,
 		"commands":        did.commands() / n,
 		"requests":        did.reads / n * 1000,
-		"host_peak_mib":   memory("VmHWM", pid),
-		"plugin_peak_mib": memory("VmHWM", children(pid)...),
+		"host_peak_mib":   memory("VmHWM", p.pids()...),
+		"plugin_peak_mib": memory("VmHWM", p.plugins()...),
 	}}
 	for name, calls := range did.calls {
 		r.Commands[name], r.Micros[name] = calls/n*1000, did.micros[name]/n
@@ -100,12 +101,12 @@ func (drain) result(n float64, took time.Duration, before, after usage, did coun
 
 // await polls until all are answered, and says how often it asked. It fails when
 // nothing moves for long.
-func (b *bed) await(ctx context.Context, c Contender, p *process, want int64) (polls int, err error) {
+func (b *bed) await(ctx context.Context, c Contender, p crew, want int64) (polls int, err error) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	last, moved := int64(0), time.Now()
 	for ; ; polls++ {
-		done, err := b.rdb.XLen(ctx, c.Results()).Result()
+		done, err := b.done(ctx, c)
 		if err != nil || done >= want {
 			return polls, err
 		}
@@ -115,7 +116,7 @@ func (b *bed) await(ctx context.Context, c Contender, p *process, want int64) (p
 		if done > last {
 			last, moved = done, time.Now()
 		} else if time.Since(moved) > patience {
-			return polls, fmt.Errorf("%d of %d messages were answered, and no more for %s; it said:\n%s", done, want, patience, p.output.String())
+			return polls, fmt.Errorf("%d of %d messages were answered, and no more for %s; it said:\n%s", done, want, patience, p.output())
 		}
 		select {
 		case <-tick.C:
@@ -131,7 +132,7 @@ func (b *bed) exactly(ctx context.Context, c Contender, want int64) error {
 	case <-time.After(300 * time.Millisecond):
 	case <-ctx.Done():
 	}
-	got, err := b.rdb.XLen(ctx, c.Results()).Result()
+	got, err := b.done(ctx, c)
 	if err == nil && got != want {
 		err = fmt.Errorf("%d messages have %d answers", want, got)
 	}

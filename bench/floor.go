@@ -45,10 +45,10 @@ func (floor) Publish(ctx context.Context, rdb *redis.Client, payload string, n i
 	return publishFields(ctx, rdb, tasksKey, n, task(payload))
 }
 
-func (f floor) Command(s Site) *exec.Cmd { return self(s, f.Name()) }
+func (f floor) Commands(s Site) ([]*exec.Cmd, error) { return self(s, f.Name()), nil }
 
-func (floor) Results() string  { return resultsKey }
-func (floor) KeyField() string { return "entryid" }
+func (floor) Results() []string { return []string{resultsKey} }
+func (floor) KeyField() string  { return "entryid" }
 
 // run works until ctx ends.
 func (f floor) run(ctx context.Context, addr string, _ Purpose) error {

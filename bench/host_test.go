@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ func BenchmarkHostDrain(b *testing.B) {
 			b.ReportAllocs()
 			b.ResetTimer()
 			begin(b, h)
-			if _, err := bed.await(b.Context(), c, bed.process, int64(b.N)); err != nil {
+			if _, err := bed.await(b.Context(), c, crew{bed.process}, int64(b.N)); err != nil {
 				b.Error(err)
 			}
 			b.StopTimer()
@@ -49,7 +50,7 @@ func BenchmarkHostTrickle(b *testing.B) {
 	if _, err := c.Publish(b.Context(), bed.rdb, "x", 1); err != nil {
 		b.Fatal(err)
 	}
-	if err := bed.answered(b.Context(), c, bed.process, 1); err != nil {
+	if err := bed.answered(b.Context(), c, crew{bed.process}, 1); err != nil {
 		b.Fatal(err)
 	}
 	o := openLoop{rate: rate, last: time.Second * time.Duration(b.N) / rate, drain: patience}
@@ -62,12 +63,16 @@ func BenchmarkHostTrickle(b *testing.B) {
 	}
 	b.StopTimer()
 	b.ReportMetric((cpu(os.Getpid())-used)/float64(b.N)*1e6, "cpu-us/msg")
-	b.ReportMetric(o.percentiles(due, seen)["p50_ms"], "p50-ms")
+	b.ReportMetric(o.percentiles(due, seen, time.Now())["p50_ms"], "p50-ms")
 }
 
-func newBed(b *testing.B, purpose Purpose) *bed {
-	bin, err := build(b.Context(), b.TempDir())
+func newBed(b testing.TB, purpose Purpose) *bed {
+	own, err := module(b.Context())
 	if err != nil {
+		b.Fatal(err)
+	}
+	bin := Binaries{Plugins: b.TempDir()} // the host is in this process
+	if err := build(b.Context(), filepath.Dir(own), "./examples/echo", filepath.Join(bin.Plugins, "echo")); err != nil {
 		b.Fatal(err)
 	}
 	bed, err := makeBed(b.Context(), bin, purpose)
@@ -79,8 +84,8 @@ func newBed(b *testing.B, purpose Purpose) *bed {
 }
 
 // newHost gives a host with the settings that the contender's process would have.
-func newHost(b *testing.B, bed *bed, c fnhost) *host.Host {
-	cfg, err := config.Load(config.Sources{Environ: c.Command(bed.site).Env, WorkDir: bed.site.Dir})
+func newHost(b testing.TB, bed *bed, c fnhost) *host.Host {
+	cfg, err := config.Load(config.Sources{Environ: c.environ(bed.site, bed.site.Bin.Plugins, "state"), WorkDir: bed.site.Dir})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -91,8 +96,8 @@ func newHost(b *testing.B, bed *bed, c fnhost) *host.Host {
 	return h
 }
 
-// begin starts the host, which ends with the benchmark.
-func begin(b *testing.B, h *host.Host) {
+// begin starts the host, which ends with the test.
+func begin(b testing.TB, h *host.Host) {
 	if err := h.Start(b.Context()); err != nil {
 		b.Fatal(err)
 	}

@@ -32,11 +32,14 @@ func (o openLoop) Title() string {
 	return fmt.Sprintf("Latency from publish to result at %d msg/s, open loop, %s, %d bytes", o.rate, o.last, o.size)
 }
 
+// Contenders leaves out what differs from another in drains alone.
+func (openLoop) Contenders(chosen []Contender) []Contender { return distinct(chosen) }
+
 func (openLoop) Metrics() []Metric {
 	return []Metric{
-		{Name: "p50_ms", Title: "p50 ms", Decimals: 2, Ratio: true},
+		{Name: "p50_ms", Title: "p50 ms", Decimals: 2, Ratio: true, Plot: true},
 		{Name: "p90_ms", Title: "p90 ms", Decimals: 2},
-		{Name: "p99_ms", Title: "p99 ms", Decimals: 2, Ratio: true},
+		{Name: "p99_ms", Title: "p99 ms", Decimals: 2, Ratio: true, Plot: true},
 		{Name: "p999_ms", Title: "p99.9 ms", Decimals: 2},
 		{Name: "max_ms", Title: "max ms", Decimals: 1},
 		{Name: "unanswered", Title: "unanswered", Decimals: 0},
@@ -47,7 +50,7 @@ func (openLoop) Metrics() []Metric {
 }
 
 func (o openLoop) Run(ctx context.Context, b *bed, c Contender) (Run, error) {
-	p, err := start(c.Command(b.site))
+	p, err := b.start(c)
 	if err != nil {
 		return Run{}, err
 	}
@@ -65,7 +68,7 @@ func (o openLoop) Run(ctx context.Context, b *bed, c Contender) (Run, error) {
 		return Run{}, err
 	}
 	after, took := usageOf(p, b.process), time.Since(begun).Seconds()
-	r := Run{Values: o.percentiles(due, seen)}
+	r := Run{Values: o.percentiles(due, seen, time.Now())}
 	r.Values["host_cpu"] = (after.host - before.host) / took * 100
 	r.Values["plugin_cpu"] = (after.plugins - before.plugins) / took * 100
 	r.Values["redis_cpu"] = (after.redis - before.redis) / took * 100
@@ -122,13 +125,14 @@ func (o openLoop) publish(ctx context.Context, b *bed, c Contender, payload stri
 func readResults(ctx context.Context, addr string, c Contender, want int) (map[string]time.Time, error) {
 	rdb := directClient(addr)
 	defer rdb.Close()
-	last, err := rdb.XRevRangeN(ctx, c.Results(), "+", "-", 1).Result()
+	results := c.Results()[0]
+	last, err := rdb.XRevRangeN(ctx, results, "+", "-", 1).Result()
 	if err != nil || len(last) == 0 {
 		return nil, fmt.Errorf("the results stream is empty: %w", err)
 	}
 	seen := make(map[string]time.Time, want)
 	for from := last[0].ID; len(seen) < want && ctx.Err() == nil; {
-		reply, err := rdb.Do(ctx, "XREAD", "COUNT", 1000, "BLOCK", 100, "STREAMS", c.Results(), from).Slice()
+		reply, err := rdb.Do(ctx, "XREAD", "COUNT", 1000, "BLOCK", 100, "STREAMS", results, from).Slice()
 		now := time.Now()
 		if errors.Is(err, redis.Nil) || ctx.Err() != nil {
 			continue
@@ -154,8 +158,10 @@ func field(fields []any, name string) string {
 	return ""
 }
 
-// percentiles are of the messages that were due after the warm-up.
-func (o openLoop) percentiles(due, seen map[string]time.Time) map[string]float64 {
+// percentiles are of the messages that were due after the warm-up. One without
+// an answer until the end counts as answered then: it took at least so long, and
+// to leave it out would flatter.
+func (o openLoop) percentiles(due, seen map[string]time.Time, end time.Time) map[string]float64 {
 	var begun time.Time
 	for _, at := range due {
 		if begun.IsZero() || at.Before(begun) {
@@ -168,11 +174,12 @@ func (o openLoop) percentiles(due, seen map[string]time.Time) map[string]float64
 		if at.Sub(begun) < o.warm {
 			continue
 		}
-		if answer, ok := seen[key]; ok {
-			took = append(took, answer.Sub(at))
-		} else {
+		answer, ok := seen[key]
+		if !ok {
+			answer = end
 			unanswered++
 		}
+		took = append(took, answer.Sub(at))
 	}
 	slices.Sort(took)
 	return map[string]float64{

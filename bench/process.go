@@ -57,6 +57,64 @@ func (p *process) stop() {
 	}
 }
 
+// A crew is the processes of one contender.
+type crew []*process
+
+// startCrew starts all, or none.
+func startCrew(cmds []*exec.Cmd) (crew, error) {
+	var all crew
+	for _, cmd := range cmds {
+		p, err := start(cmd)
+		if err != nil {
+			all.stop()
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// ended is an error once one of them has ended.
+func (c crew) ended() error {
+	for _, p := range c {
+		if err := p.ended(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c crew) stop() {
+	var stopping sync.WaitGroup
+	for _, p := range c {
+		stopping.Go(p.stop)
+	}
+	stopping.Wait()
+}
+
+func (c crew) output() string {
+	var all strings.Builder
+	for _, p := range c {
+		all.WriteString(p.output.String())
+	}
+	return all.String()
+}
+
+func (c crew) pids() (pids []int) {
+	for _, p := range c {
+		pids = append(pids, p.cmd.Process.Pid)
+	}
+	return pids
+}
+
+// plugins are the processes below those of the crew.
+func (c crew) plugins() (pids []int) {
+	for _, pid := range c.pids() {
+		pids = append(pids, children(pid)...)
+	}
+	return pids
+}
+
 // tail keeps the end of what a process says.
 type tail struct {
 	mu  sync.Mutex
@@ -157,7 +215,6 @@ type usage struct{ host, plugins, redis float64 }
 
 func (u usage) all() float64 { return u.host + u.plugins + u.redis }
 
-func usageOf(host, redis *process) usage {
-	pid := host.cmd.Process.Pid
-	return usage{host: cpu(pid), plugins: cpu(children(pid)...), redis: cpu(redis.cmd.Process.Pid)}
+func usageOf(hosts crew, redis *process) usage {
+	return usage{host: cpu(hosts.pids()...), plugins: cpu(hosts.plugins()...), redis: cpu(redis.cmd.Process.Pid)}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
@@ -17,6 +18,7 @@ type Metric struct {
 	Name, Title string
 	Decimals    int
 	Ratio       bool // is also given as a ratio to the first contender's
+	Plot        bool
 }
 
 // Report is everything that was measured.
@@ -27,7 +29,8 @@ type Report struct {
 	Runs    []Run             `json:"runs"`
 
 	scenarios  []Scenario
-	contenders []Contender
+	contenders []Contender // those chosen; a scenario may have others
+	plots      string      // folder of the plots, as the Markdown names it; empty: none
 }
 
 // machine says on what was measured, and how busy it was before.
@@ -57,17 +60,35 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return e.Encode(r)
 }
 
+const preface = `Each run has a fresh redis-server without persistence; contenders take turns. A cell is the median of the rounds, with the least and the most.
+Ratios are of the same round, to the first row. Only ratios of one table compare; absolute numbers are the machine's.
+
+Latency is by an open loop: messages are due at a fixed rate, and each counts from when it was due, whatever held it up or its publisher; one without
+an answer counts as answered at the end. Requests to Redis of an idle contender are those that MONITOR shows, without the commands that scripts call.
+
+` + "`fnhost bench ROLE`" + ` measures a role on your own Redis. ` + "`make bench-check`" + ` says whether a change made fnhost slower beside the floor.
+
+`
+
+const absent = `
+Not measured: River, which needs PostgreSQL; what has no results stream answers by an XADD of its handler.
+`
+
 // WriteMarkdown writes one table a scenario: medians, the spread, and ratios.
 func (r *Report) WriteMarkdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Performance\n\nMeasured by `%s`, %s, with %s, on %s cores (%s), redis-server %s on the same machine; load before: %s.\n\n",
 		r.Command, r.At.UTC().Format(time.DateTime+" UTC"), r.Machine["go"], r.Machine["cores"], r.Machine["cpu"], r.Machine["redis"], r.Machine["load"])
-	b.WriteString("Each run has a fresh redis-server without persistence; contenders take turns. A cell is the median of the rounds, with the least and the most.\nRatios are of the same round, to the first row. Only ratios of one table compare; absolute numbers are the machine's.\n\n")
-	for _, c := range r.contenders {
+	b.WriteString(preface)
+	for _, c := range allContenders(r.scenarios, r.contenders) {
 		fmt.Fprintf(&b, "- `%s`: %s\n", c.Name(), c.What())
 	}
+	b.WriteString(absent)
 	for _, s := range r.scenarios {
 		r.table(&b, s)
+		if r.plots != "" && r.plot(s) != nil {
+			fmt.Fprintf(&b, "\n![%s](%s/%s.svg)\n", s.Title(), r.plots, s.Name())
+		}
 	}
 	r.problems(&b)
 	_, err := io.WriteString(w, b.String())
@@ -86,7 +107,7 @@ func (r *Report) table(b *strings.Builder, s Scenario) {
 		}
 	}
 	fmt.Fprintf(b, "\n%s\n", rule)
-	for _, c := range r.contenders {
+	for _, c := range s.Contenders(r.contenders) {
 		if len(r.values(s, c, s.Metrics()[0].Name)) == 0 {
 			continue
 		}
@@ -115,7 +136,7 @@ func (r *Report) values(s Scenario, c Contender, metric string) map[int]float64 
 // ratios are to the first contender, in the same round.
 func (r *Report) ratios(s Scenario, c Contender, metric string) map[int]float64 {
 	all := map[int]float64{}
-	base := r.values(s, r.contenders[0], metric)
+	base := r.values(s, s.Contenders(r.contenders)[0], metric)
 	for round, value := range r.values(s, c, metric) {
 		if base[round] > 0 {
 			all[round] = value / base[round]
@@ -128,12 +149,8 @@ func cell(byRound map[int]float64, decimals int) string {
 	if len(byRound) == 0 {
 		return ""
 	}
-	values := make([]float64, 0, len(byRound))
-	for _, v := range byRound {
-		values = append(values, v)
-	}
-	middle, least, most := spread(values)
-	if len(values) == 1 || fmt.Sprintf("%.*f", decimals, least) == fmt.Sprintf("%.*f", decimals, most) {
+	middle, least, most := spread(slices.Collect(maps.Values(byRound)))
+	if len(byRound) == 1 || fmt.Sprintf("%.*f", decimals, least) == fmt.Sprintf("%.*f", decimals, most) {
 		return fmt.Sprintf("%.*f", decimals, middle)
 	}
 	return fmt.Sprintf("**%.*f** (%.*f–%.*f)", decimals, middle, decimals, least, decimals, most)

@@ -34,8 +34,8 @@ func startServer(ctx context.Context, dir string) (*server, error) {
 		return nil, fmt.Errorf("starting redis-server (is it installed?): %w", err)
 	}
 	s := &server{process: p, addr: "127.0.0.1:" + strconv.Itoa(port)}
+	err = eventually(ctx, 5*time.Millisecond, func() (bool, error) { return listens(s.addr), p.ended() })
 	s.rdb = client(s.addr)
-	err = eventually(ctx, 5*time.Millisecond, func() (bool, error) { return s.rdb.Ping(ctx).Err() == nil, p.ended() })
 	if err != nil {
 		s.close()
 		return nil, fmt.Errorf("waiting for redis-server: %w", err)
@@ -46,6 +46,15 @@ func startServer(ctx context.Context, dir string) (*server, error) {
 func (s *server) close() {
 	_ = s.rdb.Close()
 	s.stop()
+}
+
+func listens(addr string) bool {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
 }
 
 func freePort() (int, error) {

@@ -36,10 +36,10 @@ func (watermillStream) Publish(ctx context.Context, rdb *redis.Client, payload s
 	return keys, err
 }
 
-func (w watermillStream) Command(s Site) *exec.Cmd { return self(s, w.Name()) }
+func (w watermillStream) Commands(s Site) ([]*exec.Cmd, error) { return self(s, w.Name()), nil }
 
-func (watermillStream) Results() string  { return resultsKey }
-func (watermillStream) KeyField() string { return redisstream.UUIDHeaderKey }
+func (watermillStream) Results() []string { return []string{resultsKey} }
+func (watermillStream) KeyField() string  { return redisstream.UUIDHeaderKey }
 
 // run works until ctx ends.
 func (watermillStream) run(ctx context.Context, addr string, _ Purpose) error {

@@ -64,7 +64,7 @@ func (a *app) tree() *cli.App {
 		HideHelpCommand: true, // the library's is one for the whole process
 		Commands: []*cli.Command{
 			a.serveCommand(), a.devCommand(), a.demoCommand(),
-			a.publishCommand(), a.tailCommand(), a.campaignCommand(), a.workflowCommand(),
+			a.publishCommand(), a.tailCommand(), a.benchCommand(), a.campaignCommand(), a.workflowCommand(),
 			a.checkCommand(), a.dlqCommand(), a.topologyCommand(),
 			a.configCommand(), a.versionCommand(), helpCommand(),
 		},
