@@ -105,9 +105,9 @@ func outOfMemory(w *world, _ *hosttest.RedisServer, _ *hosttest.Proxy) {
 
 // readOnly makes the server a replica for a while, of a primary that is not there.
 func readOnly(w *world, _ *hosttest.RedisServer, _ *hosttest.Proxy) {
-	w.must(w.rdb.SlaveOf(w.Context(), "127.0.0.1", "1").Err())
+	w.must(w.rdb.ReplicaOf(w.Context(), "127.0.0.1", "1").Err())
 	time.Sleep(1500 * time.Millisecond)
-	w.must(w.rdb.SlaveOf(w.Context(), "NO", "ONE").Err())
+	w.must(w.rdb.ReplicaOf(w.Context(), "NO", "ONE").Err())
 }
 
 // busy has the server run a script without end, until it is told to stop.
@@ -177,12 +177,12 @@ func failover(t *testing.T) {
 	replica := hosttest.Redis(t)
 	second := replica.Client()
 	host, port, _ := strings.Cut(primary.Addr(), ":")
-	w.must(second.SlaveOf(t.Context(), host, port).Err())
+	w.must(second.ReplicaOf(t.Context(), host, port).Err())
 	w.eventually("the replica follows", func() bool {
 		return second.InfoMap(t.Context(), "replication").Val()["Replication"]["master_link_status"] == "up"
 	})
 	s := w.besiege(func() {
-		w.must(second.SlaveOf(t.Context(), "NO", "ONE").Err())
+		w.must(second.ReplicaOf(t.Context(), "NO", "ONE").Err())
 		time.Sleep(400 * time.Millisecond)
 		primary.Kill()
 		w.rdb = second

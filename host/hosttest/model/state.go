@@ -41,8 +41,6 @@ type Hold struct {
 	Fence, Attempt uint8
 }
 
-func (h Hold) held() Held { return Held{Fence: h.Fence, Attempt: h.Attempt} }
-
 // A Request is on its way to Redis, and its sender no longer waits for it.
 type Request struct {
 	Kind           Kind

@@ -12,27 +12,29 @@ import (
 // Tags of the fields that are written and read here: number and wire type. All
 // numbers are less than 16, so that a tag is one byte.
 const (
+	varint = 0 // a wire type: https://protobuf.dev/programming-guides/encoding/; 2 is a length and so many bytes
+
 	frameFirst  = 1<<3 | 2 // of both frames: deliveries, outcomes
 	frameSecond = 2<<3 | 2 // cancels, loads
 	frameThird  = 3<<3 | 2 // answers to loads
 
-	deliveryNumber     = 1<<3 | 0
+	deliveryNumber     = 1<<3 | varint
 	deliveryStream     = 2<<3 | 2
 	deliveryEntryID    = 3<<3 | 2
 	deliveryAttributes = 4<<3 | 2
 	deliveryData       = 5<<3 | 2
-	deliveryAttempt    = 6<<3 | 0
-	deliveryFence      = 7<<3 | 0
-	deliveryTimeout    = 8<<3 | 0
+	deliveryAttempt    = 6<<3 | varint
+	deliveryFence      = 7<<3 | varint
+	deliveryTimeout    = 8<<3 | varint
 	deliveryTrace      = 9<<3 | 2
 	deliveryMore       = 10<<3 | 2
 
 	attributeName  = 1<<3 | 2
 	attributeValue = 2<<3 | 2
 
-	outcomeDelivery = 1<<3 | 0
+	outcomeDelivery = 1<<3 | varint
 	outcomeDone     = 2<<3 | 2
-	outcomeTook     = 9<<3 | 0
+	outcomeTook     = 9<<3 | varint
 
 	doneResult      = 1<<3 | 2
 	doneContentType = 2<<3 | 2

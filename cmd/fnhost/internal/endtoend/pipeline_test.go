@@ -375,7 +375,8 @@ func TestTheMainJobTwiceInARow(t *testing.T) {
 	type answers struct {
 		Items []struct{ Question, Answer, Source string }
 	}
-	goroot := runtime.GOROOT() //nolint:staticcheck // the test runs where it was built
+	//lint:ignore SA1019 the test runs where it was built
+	goroot := runtime.GOROOT()
 	first := w.run("demo", "--goroot", goroot, "-o", "json", "--timeout", patience.String()).want(t, 0, "3 documents (3 changed", "13 answers, 13 of them new", "all read back")
 	again := w.run("demo", "--goroot", goroot, "-o", "json", "--timeout", patience.String()).want(t, 0, "3 documents (0 changed", "13 answers, 0 of them new", "all read back")
 	if got := decode[answers](t, first.stdout); len(got.Items) != 13 || first.stdout != again.stdout || got.Items[1].Source != "The Go Programming Language Specification § System considerations > Size and alignment guarantees" {

@@ -146,8 +146,10 @@ func TestAnEndThatComesBeforeTheStart(t *testing.T) {
 func TestACampaignMayEndWhileItIsCancelled(t *testing.T) {
 	t.Parallel()
 	c := fresh()
-	if !c.Cancel() || !c.Cancel() || c.Status != Cancelling {
-		t.Fatalf("got %+v", c)
+	for range 2 { // the second one changes nothing
+		if !c.Cancel() || c.Status != Cancelling {
+			t.Fatalf("got %+v", c)
+		}
 	}
 	c.Started(after(1))
 	wantTypes(t, c.Progress(run(1, 2, 1, 0), after(2)), contract.TypeProgress)

@@ -2,7 +2,6 @@ package function_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -172,4 +171,4 @@ func numbers(n int) []int {
 	return all
 }
 
-func text(v any) string { return fmt.Sprintf("%s", sdktest.JSON(v)) }
+func text(v any) string { return string(sdktest.JSON(v)) }
