@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -33,18 +32,9 @@ func (a *app) dlqExportCommand() *cli.Command {
 
 // An exported is a dead letter whole: what is known of it, and the entry itself.
 type exported struct {
-	Queue       string    `json:"queue"`
-	ID          string    `json:"id"`
-	Time        time.Time `json:"time"`
-	Reason      string    `json:"reason"`
-	Error       string    `json:"error"`
-	ErrorType   string    `json:"errortype"`
-	Fingerprint string    `json:"group"`
-	Stream      string    `json:"stream"`
-	EntryID     string    `json:"entryid"`
-	Attempts    int       `json:"attempts"`
-	MessageID   string    `json:"message"`
-	Type        string    `json:"type"`
+	death
+	MessageID string `json:"message"`
+	Type      string `json:"type"`
 	// Entry is the dead letter's names and values in turn; if one is no UTF-8,
 	// they are in EntryBase64.
 	Entry       []string `json:"entry"`
@@ -53,10 +43,7 @@ type exported struct {
 
 func exportOf(q queue, l deadletter.Letter) exported {
 	text, bytes := textOrBytes(l.Entry)
-	return exported{
-		q.name, l.ID, l.Time.UTC(), l.Reason, l.Error, l.ErrorType, l.Fingerprint, l.Stream, l.EntryID, l.Attempts, l.MessageID, l.Type,
-		text, bytes,
-	}
+	return exported{deathOf(q, l), l.MessageID, l.Type, text, bytes}
 }
 
 func dlqExport(ctx context.Context, d *dead) error {

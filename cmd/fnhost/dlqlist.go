@@ -197,8 +197,8 @@ func dlqGroup(ctx context.Context, d *dead) error {
 	return sections(d.print, page.Items, func(g letterGroup) string { return g.Queue }, groupColumns)
 }
 
-// A letter is a dead letter as it is shown: a deadletter.Letter without omissions.
-type letter struct {
+// A death is what a dead letter says of it, in whatever form it is given.
+type death struct {
 	Queue       string    `json:"queue"`
 	ID          string    `json:"id"`
 	Time        time.Time `json:"time"`
@@ -209,12 +209,21 @@ type letter struct {
 	Stream      string    `json:"stream"`
 	EntryID     string    `json:"entryid"`
 	Attempts    int       `json:"attempts"`
-	Plugin      string    `json:"plugin"`
-	Stderr      string    `json:"stderr"`
-	MessageID   string    `json:"message"`
-	Type        string    `json:"type"`
-	From        string    `json:"requeuedfrom"`
-	Requeues    int       `json:"requeues"`
+}
+
+func deathOf(q queue, l deadletter.Letter) death {
+	return death{q.name, l.ID, l.Time.UTC(), l.Reason, l.Error, l.ErrorType, l.Fingerprint, l.Stream, l.EntryID, l.Attempts}
+}
+
+// A letter is a dead letter as it is shown: a deadletter.Letter without omissions.
+type letter struct {
+	death
+	Plugin    string `json:"plugin"`
+	Stderr    string `json:"stderr"`
+	MessageID string `json:"message"`
+	Type      string `json:"type"`
+	From      string `json:"requeuedfrom"`
+	Requeues  int    `json:"requeues"`
 	// Fields are the message's names and values in turn. If one is no UTF-8, they
 	// are in FieldsBase64.
 	Fields       []string `json:"fields"`
@@ -225,8 +234,7 @@ type letter struct {
 func shown(q queue, l deadletter.Letter) letter {
 	fields, bytes := textOrBytes(l.Fields)
 	return letter{
-		q.name, l.ID, l.Time.UTC(), l.Reason, l.Error, l.ErrorType, l.Fingerprint, l.Stream, l.EntryID, l.Attempts, l.Plugin, l.Stderr,
-		l.MessageID, l.Type, l.From, l.Requeues, fields, bytes,
+		deathOf(q, l), l.Plugin, l.Stderr, l.MessageID, l.Type, l.From, l.Requeues, fields, bytes,
 	}
 }
 
